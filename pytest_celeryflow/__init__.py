@@ -1,0 +1,49 @@
+"""Test Celery workflows eagerly, on a real in-process worker, and in a simulation.
+
+Importing this package costs next to nothing: a public name is loaded, with what it needs,
+when it is first used (PEP 562). Neither celery, kombu, hypothesis, freezegun nor greenlet
+is imported before.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from pytest_celeryflow.errors import (
+        CeleryflowAssertionError,
+        CeleryflowError,
+        UnsupportedFault,
+        WorkflowStalled,
+    )
+
+#: Public name -> the module that defines it.
+_HOME = {
+    "CeleryflowAssertionError": "errors",
+    "CeleryflowError": "errors",
+    "UnsupportedFault": "errors",
+    "WorkflowStalled": "errors",
+}
+
+__all__ = [
+    "CeleryflowAssertionError",
+    "CeleryflowError",
+    "UnsupportedFault",
+    "WorkflowStalled",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
