@@ -1,0 +1,81 @@
+"""The matchers that stand for tasks: `ANY_TASK`, `any_order`, `repeated`.
+
+They are Celery signatures (`celery.canvas.Signature`), so that they may be written wherever a
+task may: after `|`, in a `group`, in a `chord`. They are recognised again by the name of the
+task, or by an option on each member that survives Celery's rewriting of a group into a header.
+
+Not modelled: none of them can be sent; a worker does not know these tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from celery.canvas import Signature, group, maybe_signature
+
+from pytest_celeryflow.shape._matchers import ANY
+from pytest_celeryflow.shape._read import ANY_ORDER, ANY_TASK_NAME, REPEATED_NAME
+
+__all__ = ["ANY_TASK", "any_order", "repeated"]
+
+#: Any one task with any arguments: `fetch.s('u') | ANY_TASK`. Not a chain, group or chord.
+ANY_TASK: Signature = Signature(ANY_TASK_NAME)
+
+
+def any_order(members: Any) -> Any:
+    """Match a group, or the header of a chord, whatever the order of its members.
+
+    Args:
+        members: A group, a chord, or signatures in a list.
+
+    Returns:
+        A canvas to be used in `expected` of `assert_shape`.
+
+    Raises:
+        TypeError: Something else was given.
+
+    Example:
+        >>> from celery import Celery, group
+        >>> add = Celery(set_as_current=False).signature("add")
+        >>> shape(any_order(group(add, add)))
+        Shape.parse('any_order(group(add(), add()))')
+    """
+    if isinstance(members, Signature) and members.subtask_type == "chord":
+        marked = members.clone()
+        marked.tasks = [_marked(each) for each in marked.tasks]
+        return marked
+    if isinstance(members, Signature) and members.subtask_type == "group":
+        return group([_marked(each) for each in members.tasks], **members.options)
+    if isinstance(members, Iterable) and not isinstance(members, dict | str):
+        return group([_marked(each) for each in members])
+    raise TypeError(f"any_order() takes a group, a chord or a list, not {members!r}")
+
+
+def _marked(member: Any) -> Any:
+    if not isinstance(member, dict):
+        return member
+    copy = maybe_signature(member, clone=True)
+    copy.options[ANY_ORDER] = True
+    return copy
+
+
+def repeated(sig: Any, n: Any) -> Signature:
+    """Match `n` equal steps or members in a row.
+
+    Args:
+        sig: The signature that repeats; it may hold matchers.
+        n: How many times, or `ANY` for any number, none included.
+
+    Returns:
+        A signature to be used in `expected` of `assert_shape`, in a group, header or chain.
+
+    Raises:
+        TypeError: `n` is neither.
+        ValueError: `n` is negative.
+    """
+    if n is not ANY and (isinstance(n, bool) or not isinstance(n, int)):
+        raise TypeError(f"n is {n!r}; it is a number of times, or ANY")
+    if n is not ANY and n < 0:
+        raise ValueError(f"n is {n}; it cannot be negative")
+    return Signature(REPEATED_NAME, kwargs={"sig": sig, "n": n})
