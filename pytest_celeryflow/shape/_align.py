@@ -89,7 +89,8 @@ def align(expected: Shape, actual: Shape, matching: Matching) -> Pair:
     Returns:
         The pair of roots.
     """
-    root = Pair(actual.kind, "", "", expected, actual)
+    chain = "chain" in (expected.kind, actual.kind)
+    root = Pair("chain" if chain else actual.kind, "", "", expected, actual)
     return _compared(root, expected, actual, matching)
 
 

@@ -21,21 +21,24 @@ from typing import Any
 from pytest_celeryflow.shape._matchers import ANY
 from pytest_celeryflow.shape._model import Kind, Shape
 
-__all__ = ["ANY_ORDER", "ANY_TASK_NAME", "REPEATED_NAME", "options_of", "read"]
+__all__ = ["ANY_ORDER", "ANY_TASK_NAME", "IMMUTABLE", "REPEATED_NAME", "is_id", "options_of", "read"]
 
 #: How the matchers of `_canvas.py` are recognised.
 ANY_TASK_NAME = "celeryflow.ANY_TASK"
 REPEATED_NAME = "celeryflow.repeated"
 ANY_ORDER = "celeryflow_any_order"
+#: How `_sent.py` lets a message remember that its signature was immutable.
+IMMUTABLE = "celeryflow_immutable"
 
+#: Options that a freeze gives to one workflow, to be wired by.
+_IDS = frozenset(
+    ["chain", "chord", "group_id", "group_index", "parent_id", "reply_to", "root_id", "task_id"]
+)
 #: Options that identify or wire a message and so are no part of a shape.
-_WIRING = frozenset(
-    [
-        "add_to_parent", "chain", "chord", "group_id", "group_index", "link", "link_error",
-        "parent_id", "producer", "publisher", "reply_to", "root_id", "route_name",
-        "stamped_headers", "task_id", "task_type", ANY_ORDER,
-    ]
-)  # fmt: skip
+_WIRING = _IDS | {
+    "add_to_parent", "link", "link_error", "producer", "publisher", "route_name",
+    "stamped_headers", "task_type", ANY_ORDER, IMMUTABLE,
+}  # fmt: skip
 
 _MAPS: dict[str, Kind] = {"xmap": "map", "xstarmap": "starmap", "chunks": "chunks"}
 
@@ -78,6 +81,11 @@ def read(canvas: Any, path: str = "canvas") -> Shape:
         immutable=bool(canvas.get("immutable")),
         **own,
     )
+
+
+def is_id(option: str) -> bool:
+    """Tell whether an option only wires one particular workflow together."""
+    return option in _IDS
 
 
 def options_of(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
