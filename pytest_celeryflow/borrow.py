@@ -1,0 +1,228 @@
+"""Point a user's app at a test broker, and put it back exactly as it was.
+
+A `Celery` app remembers where it is connected in several places: its configuration, its
+``amqp`` object with the producer pool, its connection pool, the backend it cached (per
+thread, or for all when the backend says it is thread-safe), and kombu's global pools; a
+task remembers settings that it read when it was bound (`Task.from_config`), its tracer and
+its publishing options. All of it is set aside here and put back, also after an exception.
+
+What is *not* undone, because it is Celery's ordinary lazy start: the configuration has been
+read and the app finalized, and modules that the tasks imported stay imported.
+
+Relies on `celery/app/base.py` (attributes of `Celery`), `celery/app/task.py` (`bind`,
+``from_config``), `celery/_state.py` and `kombu/pools.py`; the same from 5.4 to 5.7.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from celery import Celery, _state
+from celery.app import trace
+from celery.app.defaults import NAMESPACES, flatten
+from celery.app.task import Task
+from kombu import pools
+
+__all__ = ["borrowed", "check_config", "is_configured"]
+
+#: Environment variables that outrank the configuration (`celery/app/utils.py:Settings`).
+_ENVIRONMENT = (
+    "CELERY_BROKER_URL",
+    "CELERY_BROKER_READ_URL",
+    "CELERY_BROKER_WRITE_URL",
+    "CELERY_RESULT_BACKEND",
+)
+
+#: What an app caches about its connections and its configuration.
+_CACHED = ("amqp", "control", "events", "annotations", "timezone", "oid")
+
+_SETTINGS = frozenset(name for name, _ in flatten(NAMESPACES))
+
+#: Apps that are lent out now, by identity.
+_lent: dict[int, str] = {}
+
+
+def check_config(config: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Check the names of settings.
+
+    Raises:
+        ValueError: A name is not one of Celery's settings; the nearest ones are listed.
+    """
+    settings = dict(config or {})
+    for name in settings:
+        if name not in _SETTINGS:
+            near = difflib.get_close_matches(str(name), _SETTINGS, n=3)
+            hint = f"; did you mean {', '.join(near)}?" if near else ""
+            raise ValueError(
+                f"config: {name!r} is not a Celery setting (lower-case names){hint}"
+            )
+    return settings
+
+
+def is_configured(app: Celery, setting: str) -> bool:
+    """Whether the user gave a value for a setting, as opposed to Celery's default."""
+    return bool(app.conf.value_set_for(setting)) or any(
+        os.environ.get(name) for name in _ENVIRONMENT if name.lower() == f"celery_{setting}"
+    )
+
+
+@contextmanager
+def borrowed(
+    app: Celery,
+    *,
+    mode: str,
+    config: Mapping[str, Any],
+    backend: Callable[[], Any] | None = None,
+) -> Iterator[None]:
+    """Lend an app to a test.
+
+    Args:
+        app: The app; it is read and finalized first.
+        mode: Who borrows it, for the error.
+        config: Settings to lay over its own.
+        backend: Makes the result backend that all threads shall use. ``None`` leaves it to
+            the app, which makes one per thread from ``result_backend``.
+
+    Raises:
+        TypeError: It is not a Celery app.
+        RuntimeError: It is lent out already.
+    """
+    if not isinstance(app, Celery):
+        raise TypeError(f"app={app!r} is not a Celery app")
+    if id(app) in _lent:
+        raise RuntimeError(
+            f"app {app.main or app!r} is in use by mode {_lent[id(app)]!r} already; close that "
+            f"context before opening {mode!r}, or use another app"
+        )
+    app.finalize(auto=True)
+    app.conf.finalize()
+    with ExitStack() as stack:
+        _lent[id(app)] = mode
+        stack.callback(_lent.pop, id(app), None)
+        stack.enter_context(_environment_hidden())
+        stack.enter_context(_attributes_kept(app))
+        stack.enter_context(_configuration_kept(app))
+        stack.enter_context(_tasks_kept(app, config))
+        stack.enter_context(_current(app))
+        stack.enter_context(_stack_protection())
+        app.conf.update(config)
+        app._backend_cache = backend() if backend is not None else None
+        yield
+
+
+@contextmanager
+def _environment_hidden() -> Iterator[None]:
+    kept = {name: os.environ.pop(name) for name in _ENVIRONMENT if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(kept)
+
+
+@contextmanager
+def _attributes_kept(app: Celery) -> Iterator[None]:
+    names = (*_CACHED, "_local", "_pool", "_backend_cache", "use_fast_trace_task")
+    kept = {name: app.__dict__[name] for name in names if name in app.__dict__}
+    limit = pools.get_limit()
+    for name in _CACHED:
+        app.__dict__.pop(name, None)
+    app._local = threading.local()
+    app._pool = None
+    app.use_fast_trace_task = False
+    try:
+        yield
+    finally:
+        _close_our_pools()
+        pools.set_limit(limit)
+        for name in names:
+            app.__dict__.pop(name, None)
+        app.__dict__.update(kept)
+
+
+def _close_our_pools() -> None:
+    """Take the pools of test brokers out of kombu's global groups.
+
+    Their keys are the parameters of a connection, the transport first
+    (`kombu.Connection.__eqhash__`).
+    """
+    for group in (pools.producers, pools.connections):
+        for key in list(group):
+            if str(key[0]).startswith("celeryflow"):
+                dict.pop(group, key).force_close_all()
+
+
+@contextmanager
+def _configuration_kept(app: Celery) -> Iterator[None]:
+    kept = dict(app.conf.changes)
+    try:
+        yield
+    finally:
+        app.conf.changes.clear()
+        app.conf.changes.update(kept)
+
+
+@contextmanager
+def _tasks_kept(app: Celery, config: Mapping[str, Any]) -> Iterator[None]:
+    """Let bound tasks follow a changed setting, and keep what a worker changes on them.
+
+    A task copies some settings when it is bound, unless it says otherwise itself. Which of
+    the two it was cannot be told afterwards; a value equal to the setting counts as copied.
+    """
+    kept: list[tuple[Any, dict[str, Any]]] = []
+    names = ("__trace__", "_exec_options", "run")
+    for task in list(app.tasks.values()):
+        own = {name: task.__dict__[name] for name in names if name in task.__dict__}
+        for attribute, setting in task.from_config:
+            if setting in config:
+                if attribute in task.__dict__:
+                    own[attribute] = task.__dict__[attribute]
+                if getattr(task, attribute) == app.conf[setting]:
+                    setattr(task, attribute, config[setting])
+        task.__dict__.pop("_exec_options", None)
+        kept.append((task, own))
+    copied = [attribute for attribute, setting in Task.from_config if setting in config]
+    try:
+        yield
+    finally:
+        for task, own in kept:
+            for name in (*names, *copied):
+                task.__dict__.pop(name, None)
+            task.__dict__.update(own)
+
+
+@contextmanager
+def _current(app: Celery) -> Iterator[None]:
+    current, default = _state._tls.current_app, _state.default_app
+    join_will_block = _state._task_join_will_block
+    _state._set_current_app(app)
+    _state.set_default_app(app)
+    _state._set_task_join_will_block(False)
+    try:
+        yield
+    finally:
+        _state._set_current_app(current)
+        _state.set_default_app(default)
+        _state._set_task_join_will_block(join_will_block)
+
+
+@contextmanager
+def _stack_protection() -> Iterator[None]:
+    """As every worker does: a task class whose ``__call__`` calls super must work.
+
+    `setup_worker_optimizations` (`celery/app/trace.py`) does more than a test can undo; the
+    one part that tasks can notice is done here.
+    """
+    if getattr(Task, "_stackprotected", False):
+        yield
+        return
+    trace._install_stack_protection()
+    try:
+        yield
+    finally:
+        Task.__call__ = trace._patched.pop("BaseTask.__call__")
+        del Task._stackprotected

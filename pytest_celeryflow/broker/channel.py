@@ -1,0 +1,219 @@
+"""The kombu channel and transport over a `Broker`, without the waiting.
+
+Built on `kombu.transport.virtual`, which has the exchanges, the bindings and the message
+format; what is replaced is where messages live (`Broker`), and its accounting of deliveries
+(`virtual.QoS` marks acknowledged tags lazily and leaves ``redelivered`` False on a requeue,
+kombu 5.3 to 5.7). A transport belongs to the broker that its URL's host names.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections import OrderedDict
+from typing import Any, ClassVar
+
+from kombu.transport import TRANSPORT_ALIASES, base, virtual
+
+from pytest_celeryflow.broker.queues import Broker
+
+__all__ = ["Channel", "QoS", "Transport", "register"]
+
+
+class QoS(virtual.QoS):  # type: ignore[misc]
+    """Which deliveries of a channel are unacknowledged, and whether it may have more."""
+
+    def __init__(self, channel: Channel, prefetch_count: int = 0) -> None:
+        self.channel = channel
+        self.prefetch_count = prefetch_count or 0
+        self._delivered: OrderedDict[str, Any] = OrderedDict()
+
+    def can_consume(self) -> bool:
+        """Whether the prefetch limit leaves room."""
+        return not self.prefetch_count or len(self._delivered) < self.prefetch_count
+
+    def append(self, message: Any, delivery_tag: str) -> None:
+        """Note a delivery."""
+        self._delivered[delivery_tag] = message
+
+    def ack(self, delivery_tag: str) -> None:
+        """Acknowledge a delivery."""
+        self._delivered.pop(delivery_tag, None)
+        self.channel.broker.settle(self.channel, delivery_tag, "acked")
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:  # noqa: FBT001, FBT002
+        """Reject a delivery: give it back to the head of its queue, or throw it away."""
+        self._delivered.pop(delivery_tag, None)
+        if not requeue:
+            self.channel.broker.settle(self.channel, delivery_tag, "rejected")
+            return
+        message = self.channel.broker.take_back(self.channel, delivery_tag)
+        if message is not None:
+            self.channel.broker.put_back(message, front=True)
+
+    def restore_unacked(self) -> list[Any]:
+        """Give everything unacknowledged back, in the order in which it was delivered."""
+        broker = self.channel.broker
+        tags, at_front = list(self._delivered), broker.semantics.name != "redis"
+        self._delivered.clear()
+        for tag in reversed(tags) if at_front else tags:
+            message = broker.take_back(self.channel, tag)
+            if message is not None:
+                broker.put_back(message, front=at_front)
+        return []
+
+    def restore_unacked_once(self, stderr: Any = None) -> None:
+        """The same, when the channel closes."""
+        if self.channel.do_restore:
+            self.restore_unacked()
+
+
+class Channel(virtual.Channel):  # type: ignore[misc]
+    """A channel whose messages live in a `Broker`."""
+
+    QoS = QoS
+    supports_fanout = True
+    #: The message never leaves the process: no base64.
+    body_encoding = None
+    from_transport_options = ("deadletter_queue",)
+    _delivery_tag_numbers: ClassVar[Any] = itertools.count(1)
+
+    @property
+    def broker(self) -> Broker:
+        """The broker of the connection."""
+        return self._broker
+
+    def __init__(self, connection: Transport, **kwargs: Any) -> None:
+        self._broker: Broker = connection.broker
+        self._no_ack: dict[str, bool] = {}
+        super().__init__(connection, **kwargs)
+
+    def _next_delivery_tag(self) -> str:
+        return str(next(self._delivery_tag_numbers))
+
+    def _new_queue(self, queue: str, **kwargs: Any) -> None:
+        self.broker.declare(queue, kwargs.get("arguments"))
+
+    def _has_queue(self, queue: str, **_: Any) -> bool:
+        return self.broker.has(queue)
+
+    def _size(self, queue: str) -> int:
+        return self.broker.size(queue)
+
+    def _purge(self, queue: str) -> int:
+        return self.broker.purge(queue)
+
+    def _delete(self, queue: str, *_: Any, **__: Any) -> None:
+        self.broker.delete(queue)
+
+    def _queue_bind(self, *_: Any) -> None:
+        """Bindings are kept by the virtual channel's own table."""
+
+    def _put(self, queue: str, message: dict[str, Any], **_: Any) -> None:
+        self.connection.check()
+        self.broker.publish(queue, message)
+
+    def _put_fanout(
+        self, exchange: str, message: dict[str, Any], routing_key: str, **_: Any
+    ) -> None:
+        self.connection.check()
+        for queue in self._lookup(exchange, routing_key):
+            tagged = {**message["properties"], "delivery_tag": self._next_delivery_tag()}
+            self.broker.publish(queue, {**message, "properties": tagged})
+
+    def _get(self, queue: str, timeout: float | None = None) -> dict[str, Any]:
+        message = self.broker.take(queue)
+        if message is None:
+            raise virtual.base.Empty
+        return self.broker.hand_out(message, self, no_ack=False)
+
+    def basic_consume(
+        self, queue: str, no_ack: bool, callback: Any, consumer_tag: str, **kwargs: Any
+    ) -> None:
+        """Consume a queue: the broker now knows this channel as one of its consumers."""
+        super().basic_consume(queue, no_ack, callback, consumer_tag, **kwargs)
+        self._no_ack[queue] = bool(no_ack)
+        self.broker.add_consumer(queue, self)
+
+    def basic_cancel(self, consumer_tag: str) -> None:
+        """Stop consuming."""
+        queue = self._tag_to_queue.get(consumer_tag)
+        super().basic_cancel(consumer_tag)
+        if queue is not None:
+            self.broker.remove_consumer(queue, self)
+
+    def can_consume(self) -> bool:
+        """Whether this channel could be given a message now."""
+        connection = self.connection
+        return connection is not None and connection.receiving and self.qos.can_consume()
+
+    def receive(self, queue: str, message: Any) -> None:
+        """Let the consumer of a queue have a message that was taken from it."""
+        connection = self.connection
+        raw = self.broker.hand_out(message, self, no_ack=self._no_ack.get(queue, False))
+        connection._deliver(raw, queue)
+
+    def close(self) -> None:
+        """Cancel consumers and give back what is unacknowledged."""
+        # virtual.Channel.close() drops exchange_types; a late ack must still find its broker.
+        super().close()
+
+
+class Transport(virtual.Transport):  # type: ignore[misc]
+    """A connection to the broker that the URL's host names."""
+
+    Channel = Channel
+    #: Host name -> broker, for every context that is open.
+    brokers: ClassVar[dict[str, Broker]] = {}
+    states: ClassVar[dict[str, virtual.BrokerState]] = {}
+
+    implements = virtual.Transport.implements.extend(
+        asynchronous=False,
+        exchange_type=frozenset(["direct", "topic", "fanout"]),
+        heartbeats=False,
+    )
+
+    def __init__(self, client: Any, **kwargs: Any) -> None:
+        super().__init__(client, **kwargs)
+        host = client.hostname
+        try:
+            self.broker = self.brokers[host]
+        except KeyError:
+            raise base.RecoverableConnectionError(
+                f"the test broker {host!r} has been closed: its context has ended"
+            ) from None
+        self.state = self.states[host]
+        self.driver_type = self.broker.semantics.driver_type
+        self.driver_name = "celeryflow"
+        #: Whether somebody waits in `drain_events`, so that a message can be delivered.
+        self.receiving = False
+
+    def driver_version(self) -> str:
+        """There is no client library."""
+        return "N/A"
+
+    def check(self) -> None:
+        """Raise a connection error when the broker cannot be reached."""
+
+    @classmethod
+    def open(cls, host: str, broker: Broker) -> None:
+        """Make a broker reachable under a host name."""
+        cls.brokers[host] = broker
+        cls.states[host] = virtual.BrokerState()
+
+    @classmethod
+    def shut(cls, host: str) -> None:
+        """Undo `open`."""
+        cls.brokers.pop(host, None)
+        cls.states.pop(host, None)
+
+
+_hosts = itertools.count(1)
+_registering = threading.Lock()
+
+
+def register(scheme: str, transport: str) -> str:
+    """Teach kombu a URL scheme; a new URL under it, with a host that was never used."""
+    with _registering:
+        TRANSPORT_ALIASES.setdefault(scheme, transport)
+        return f"{scheme}://{scheme}-{next(_hosts)}//"

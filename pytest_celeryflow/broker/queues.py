@@ -1,0 +1,363 @@
+"""Queues of messages as plain data, with who may consume them and who was given what.
+
+Every method is safe to call from several threads. A `Watcher` is told of each change; it is
+how the history is written and how waiting consumers are woken. Nothing waits here.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any, Protocol
+
+from pytest_celeryflow.broker.semantics import Semantics
+
+__all__ = ["Broker", "Consumer", "Silent", "Stored", "Watcher"]
+
+Raw = dict[str, Any]
+
+#: Queues of Celery's remote control end so (`kombu/pidbox.py`).
+_CONTROL = ".pidbox"
+
+
+class Alarm(Protocol):
+    """Something that will happen unless it is cancelled."""
+
+    def cancel(self) -> None:
+        """Let it not happen."""
+
+
+@dataclass(slots=True, eq=False)
+class Stored:
+    """One message in the broker.
+
+    Attributes:
+        raw: The message as kombu's virtual channel writes it; never changed once stored.
+        queue: The queue that it was put into.
+        number: Position in the order of publication, over all queues.
+        level: Rank within the queue, the smallest first.
+        redelivered: Whether it was delivered before.
+        alarm: What will give it back unless it is acknowledged before.
+    """
+
+    raw: Raw
+    queue: str
+    number: int
+    level: int = 0
+    redelivered: bool = False
+    alarm: Alarm | None = None
+
+    @property
+    def headers(self) -> dict[str, Any]:
+        """The message's headers; a task message has ``task`` and ``id`` among them."""
+        return self.raw.get("headers") or {}
+
+    @property
+    def task_id(self) -> str | None:
+        """Celery's task id, or ``None`` for a message that is not a task (protocol 2)."""
+        headers = self.headers
+        return headers.get("id") if "task" in headers else None
+
+    @property
+    def tag(self) -> str:
+        """The delivery tag."""
+        return str(self.raw["properties"]["delivery_tag"])
+
+    def calm(self) -> None:
+        """The delivery is over: nothing has to give the message back any more."""
+        if self.alarm is not None:
+            self.alarm.cancel()
+            self.alarm = None
+
+    def copy(self, tag: str) -> Raw:
+        """The message for one delivery: the consumer may change it."""
+        properties = self.raw["properties"]
+        info = {**properties.get("delivery_info", {}), "redelivered": self.redelivered}
+        return {
+            **self.raw,
+            "headers": dict(self.headers),
+            "properties": {**properties, "delivery_tag": tag, "delivery_info": info},
+        }
+
+
+class Consumer(Protocol):
+    """Whoever can be given messages: a channel."""
+
+    def can_consume(self) -> bool:
+        """Whether its prefetch limit leaves room."""
+
+
+class Watcher(Protocol):
+    """Told of every change, under the broker's lock."""
+
+    def published(self, message: Stored) -> None:
+        """A message came in."""
+
+    def delivered(self, message: Stored) -> None:
+        """A message was handed to a consumer."""
+
+    def settled(self, message: Stored, how: str) -> None:
+        """A message is gone for good: ``acked``, ``rejected``, ``purged``."""
+
+    def returned(self, message: Stored) -> None:
+        """A message is back in its queue after it was delivered."""
+
+    def reappeared(self, message: Stored) -> None:
+        """A copy of a message that is still out is in its queue again."""
+
+
+class Silent:
+    """A watcher that watches nothing."""
+
+    def published(self, message: Stored) -> None:
+        """See `Watcher`."""
+
+    def delivered(self, message: Stored) -> None:
+        """See `Watcher`."""
+
+    def settled(self, message: Stored, how: str) -> None:
+        """See `Watcher`."""
+
+    def returned(self, message: Stored) -> None:
+        """See `Watcher`."""
+
+    def reappeared(self, message: Stored) -> None:
+        """See `Watcher`."""
+
+
+@dataclass(slots=True)
+class _Queue:
+    arguments: dict[str, Any] = field(default_factory=dict)
+    levels: dict[int, deque[Stored]] = field(default_factory=dict)
+    consumers: list[Consumer] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return sum(map(len, self.levels.values()))
+
+    def __iter__(self) -> Iterator[Stored]:
+        for level in sorted(self.levels):
+            yield from self.levels[level]
+
+
+class Broker:
+    """Queues, their consumers, and the messages that are out for delivery.
+
+    Args:
+        semantics: How to order messages and how to take them back.
+        watcher: Told of every change.
+        priority_steps: Redis only: the priorities that have a list of their own.
+    """
+
+    def __init__(
+        self,
+        semantics: Semantics,
+        watcher: Watcher,
+        *,
+        priority_steps: tuple[int, ...] = (0, 3, 6, 9),
+    ) -> None:
+        self.semantics = semantics
+        self.watcher = watcher
+        self.lock = threading.RLock()
+        #: Called after each change, outside of any decision: wakes those who wait.
+        self.changed: Callable[[], None] = _nothing
+        #: Called with the name of a queue that has a task message and nobody to consume it.
+        self.unconsumed: Callable[[str], None] = _ignore
+        #: Called with each message that is out and must be acknowledged.
+        self.handed_out: Callable[[Stored], None] = _ignore
+        #: Deliver from this queue alone (and to remote control), when it is set.
+        self.only: str | None = None
+        self._steps = priority_steps
+        self._queues: dict[str, _Queue] = {}
+        self._out: dict[tuple[Hashable, str], Stored] = {}
+        self._numbers = count(1)
+        self._tags = count(1)
+
+    # --- queues ---
+
+    def declare(self, queue: str, arguments: dict[str, Any] | None = None) -> None:
+        """Make a queue if it is not there."""
+        with self.lock:
+            known = self._queues.setdefault(queue, _Queue())
+            if arguments:
+                known.arguments.update(arguments)
+
+    def has(self, queue: str) -> bool:
+        """Whether the queue is there."""
+        return queue in self._queues
+
+    def size(self, queue: str) -> int:
+        """How many messages wait in the queue."""
+        with self.lock:
+            return len(self._queues.get(queue, ()))
+
+    def purge(self, queue: str) -> int:
+        """Throw away what waits in the queue; the number of messages."""
+        with self.lock:
+            known = self._queues.get(queue)
+            gone = list(known) if known is not None else []
+            if known is not None:
+                known.levels.clear()
+            for message in gone:
+                self.watcher.settled(message, "purged")
+        self.changed()
+        return len(gone)
+
+    def delete(self, queue: str) -> None:
+        """Throw away the queue and what waits in it."""
+        self.purge(queue)
+        with self.lock:
+            self._queues.pop(queue, None)
+
+    def waiting(self) -> list[Stored]:
+        """Everything that waits in a queue, in the order of delivery within each."""
+        with self.lock:
+            return [message for queue in self._queues.values() for message in queue]
+
+    def out(self) -> list[Stored]:
+        """Everything that is delivered and not acknowledged, in the order of publication."""
+        with self.lock:
+            return sorted(set(self._out.values()), key=lambda m: m.number)
+
+    # --- messages ---
+
+    def publish(self, queue: str, raw: Raw) -> Stored:
+        """Put a message at the end of its queue."""
+        with self.lock:
+            known = self._queues.setdefault(queue, _Queue())
+            priority = raw["properties"].get("priority")
+            level = self.semantics.level(priority, known.arguments, self._steps)
+            message = Stored(raw, queue, next(self._numbers), level)
+            self.watcher.published(message)
+            known.levels.setdefault(level, deque()).append(message)
+            alone = not known.consumers and message.task_id is not None
+        if alone:
+            self.unconsumed(queue)
+        self.changed()
+        return message
+
+    def put_back(self, message: Stored, *, front: bool) -> None:
+        """Give a delivered message back to its queue, marked as redelivered."""
+        with self.lock:
+            message.redelivered = True
+            message.calm()
+            known = self._queues.setdefault(message.queue, _Queue())
+            level = known.levels.setdefault(message.level, deque())
+            if front:
+                level.appendleft(message)
+            else:
+                level.append(message)
+            self.watcher.returned(message)
+        self.changed()
+
+    def reappear(self, message: Stored) -> Stored:
+        """Put a copy of a message that is out into its queue: its visibility has timed out.
+
+        The first delivery stays out. Whoever has it may finish and acknowledge it.
+        """
+        with self.lock:
+            twin = Stored(message.raw, message.queue, next(self._numbers), message.level, True)
+            known = self._queues.setdefault(message.queue, _Queue())
+            known.levels.setdefault(message.level, deque()).append(twin)
+            message.calm()
+            self.watcher.reappeared(twin)
+        self.changed()
+        return twin
+
+    def take(self, queue: str) -> Stored | None:
+        """Take the next message of a queue, or ``None``."""
+        with self.lock:
+            known = self._queues.get(queue)
+            if known is None:
+                return None
+            for level in sorted(known.levels):
+                if known.levels[level]:
+                    return known.levels[level].popleft()
+            return None
+
+    def discard(self, message: Stored) -> bool:
+        """Throw away a message that waits in its queue; whether it was there."""
+        with self.lock:
+            known = self._queues.get(message.queue)
+            if known is None or message not in known.levels.get(message.level, ()):
+                return False
+            known.levels[message.level].remove(message)
+        self.changed()
+        return True
+
+    def hand_out(self, message: Stored, channel: Hashable, *, no_ack: bool) -> Raw:
+        """Note that a message goes to a channel; the copy that it is given."""
+        with self.lock:
+            keep = self.semantics.keeps_tag
+            tag = message.tag if keep else f"{message.tag}.{next(self._tags)}"
+            self.watcher.delivered(message)
+            if no_ack:
+                self.watcher.settled(message, "acked")
+            else:
+                self._out[channel, tag] = message
+                self.handed_out(message)
+            return message.copy(tag)
+
+    def settle(self, channel: Hashable, tag: str, how: str) -> None:
+        """Forget a delivery: it was acknowledged, or rejected for good."""
+        with self.lock:
+            message = self._out.pop((channel, tag), None)
+            if message is not None:
+                message.calm()
+                self.watcher.settled(message, how)
+        self.changed()
+
+    def take_back(self, channel: Hashable, tag: str) -> Stored | None:
+        """Forget a delivery without settling the message; the message, if it was out."""
+        with self.lock:
+            return self._out.pop((channel, tag), None)
+
+    # --- consumers ---
+
+    def add_consumer(self, queue: str, consumer: Consumer) -> None:
+        """Let a consumer have messages of a queue."""
+        with self.lock:
+            self._queues.setdefault(queue, _Queue()).consumers.append(consumer)
+        self.changed()
+
+    def remove_consumer(self, queue: str, consumer: Consumer) -> None:
+        """Undo `add_consumer`."""
+        with self.lock:
+            known = self._queues.get(queue)
+            if known is not None and consumer in known.consumers:
+                known.consumers.remove(consumer)
+
+    def consumers(self, queue: str) -> list[Consumer]:
+        """Who may be given messages of a queue."""
+        with self.lock:
+            known = self._queues.get(queue)
+            return list(known.consumers) if known is not None else []
+
+    def rotate(self, queue: str, served: Consumer) -> None:
+        """Put the consumer that was just served at the end of the turn."""
+        with self.lock:
+            known = self._queues.get(queue)
+            if known is not None and len(known.consumers) > 1 and served in known.consumers:
+                known.consumers.remove(served)
+                known.consumers.append(served)
+
+    def deliverable(self) -> Iterator[tuple[Stored, list[Consumer]]]:
+        """The head of each queue that has a consumer with room, with these consumers."""
+        for name, queue in list(self._queues.items()):
+            if self.only is not None and name != self.only and not name.endswith(_CONTROL):
+                continue
+            able = [c for c in queue.consumers if c.can_consume()]
+            if able:
+                head = next(iter(queue), None)
+                if head is not None:
+                    yield head, able
+
+
+def _nothing() -> None:
+    """The default of `Broker.changed`."""
+
+
+def _ignore(_: object) -> None:
+    """The default of `Broker.unconsumed` and `Broker.handed_out`."""

@@ -1,0 +1,431 @@
+"""Time: the virtual clock of ``sim``, laid over freezegun, and the real one of other modes.
+
+freezegun already solves the hard part, replacing ``time.time``, ``datetime.now`` and the
+rest wherever they were imported by name. Two things are missing there and added here:
+``time.sleep``, which must drive the simulation, and ``uuid.uuid4``, which must be seeded.
+Both are replaced in every loaded module in the same way as freezegun does it.
+
+The clock never moves by itself. Whoever owns it (the simulated world) sets a *driver*, and
+every request to let time pass goes through that driver, so that nothing is skipped.
+
+Not modelled: functions that bound ``time.monotonic`` or ``time.sleep`` as a default argument
+before the clock was installed (Celery's own are known to `sim/quirks.py`), C code that asks
+the operating system, and modules on freezegun's ignore list, such as ``threading``.
+"""
+
+from __future__ import annotations
+
+import datetime as _datetime
+import random
+import re
+import sys
+import time as _time
+import uuid as _uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from types import ModuleType
+from typing import Any, Protocol
+
+from freezegun import api as _freezegun
+from freezegun import freeze_time
+
+from pytest_celeryflow.errors import CeleryflowError
+
+__all__ = ["Clock", "RealClock", "VirtualClock", "seconds"]
+
+_UTC = _datetime.UTC
+_EPOCH = _freezegun.real_datetime(1970, 1, 1)
+_MICROSECOND = _datetime.timedelta(microseconds=1)
+_SECOND = 1_000_000
+
+# The real functions, held before anything can replace them. freezegun replaces module
+# attributes by identity, so that these must not sit under a module-level name of their own.
+_REAL = {"sleep": _time.sleep, "monotonic": _time.monotonic, "uuid4": _uuid.uuid4}
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]+)")
+
+
+def seconds(duration: float | str | _datetime.timedelta, *, argument: str = "duration") -> float:
+    """A length of time in seconds.
+
+    Args:
+        duration: Seconds, a ``timedelta``, or text such as ``"90s"``, ``"2h"``, ``"1h 30m"``
+            (``ms``, ``s``, ``m`` or ``min``, ``h``, ``d``, ``w``).
+        argument: What the caller calls it, for the error.
+
+    Raises:
+        ValueError: It cannot be read as a length of time, or is negative.
+
+    >>> seconds("1h 30m")
+    5400.0
+    """
+    if isinstance(duration, _datetime.timedelta):
+        value = duration.total_seconds()
+    elif isinstance(duration, str):
+        value = _parse(duration, argument)
+    elif isinstance(duration, (int, float)) and not isinstance(duration, bool):
+        value = float(duration)
+    else:
+        raise ValueError(_BAD.format(argument, duration))
+    if not 0 <= value < float("inf"):
+        raise ValueError(_BAD.format(argument, duration))
+    return value
+
+
+_BAD = (
+    "{}={!r} is not a length of time: give seconds, a timedelta, or text such as "
+    "'500ms', '90s', '30m', '2h', '7d' or '1h 30m'"
+)
+
+
+def _parse(text: str, argument: str) -> float:
+    position, total = 0, 0.0
+    while position < len(text.rstrip()):
+        match = _DURATION.match(text, position)
+        if match is None or match[2] not in _UNITS:
+            raise ValueError(_BAD.format(argument, text))
+        total += float(match[1]) * _UNITS[match[2]]
+        position = match.end()
+    if position == 0:
+        raise ValueError(_BAD.format(argument, text))
+    return total
+
+
+class Clock(Protocol):
+    """What a flow offers as ``flow.clock``."""
+
+    @property
+    def now(self) -> _datetime.datetime:
+        """The present moment, aware, in UTC."""
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the flow began."""
+
+    def advance(self, duration: float | str | _datetime.timedelta) -> None:
+        """Let time pass."""
+
+    def advance_to(self, moment: _datetime.datetime | str) -> None:
+        """Let time pass until a moment."""
+
+    def at(
+        self, when: float | str | _datetime.timedelta | _datetime.datetime, fn: Callable[[], Any]
+    ) -> None:
+        """Call a function at a later moment."""
+
+
+class RealClock:
+    """The clock of the modes that run in real time: it can be read and cannot be moved."""
+
+    def __init__(self, mode: str) -> None:
+        self._mode = mode
+        self._start = _REAL["monotonic"]()
+
+    @property
+    def now(self) -> _datetime.datetime:
+        """The present moment, aware, in UTC."""
+        return _datetime.datetime.now(_UTC)
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the flow began."""
+        return float(_REAL["monotonic"]() - self._start)
+
+    def advance(self, duration: float | str | _datetime.timedelta) -> None:
+        """Refused: only virtual time can be moved."""
+        self._refuse("advance")
+
+    def advance_to(self, moment: _datetime.datetime | str) -> None:
+        """Refused: only virtual time can be moved."""
+        self._refuse("advance_to")
+
+    def at(
+        self, when: float | str | _datetime.timedelta | _datetime.datetime, fn: Callable[[], Any]
+    ) -> None:
+        """Refused: only virtual time can be moved."""
+        self._refuse("at")
+
+    def _refuse(self, what: str) -> None:
+        raise CeleryflowError(
+            f"clock.{what}() needs virtual time, and mode {self._mode!r} runs in real time; "
+            "the mode that can is 'sim'"
+        )
+
+
+class VirtualClock:
+    """Virtual time with microsecond resolution.
+
+    The moment itself is kept by freezegun's topmost freeze, so that ``freeze_time`` of a
+    user, before or during the simulation, and its ``tick`` and ``move_to``, are this clock.
+
+    Args:
+        start: The first moment, when no ``freeze_time`` is active.
+    """
+
+    def __init__(self, start: str | _datetime.datetime) -> None:
+        self._start = moment(start, argument="start")
+        self._pass: Callable[[int], None] | None = None
+        self._call_at: Callable[[int, Callable[[], Any]], None] | None = None
+        self._factory: Any = None
+        self._seen: Any = None
+        self._us = 0
+        self._origin = 0
+
+    @contextmanager
+    def installed(self, replacements: Mapping[Any, Any]) -> Iterator[None]:
+        """Make this clock the time of the whole process, and replace further functions.
+
+        Args:
+            replacements: Real function -> its stand-in, in every module that holds it.
+        """
+        with ExitStack() as stack:
+            if not _freezegun.freeze_factories:
+                frozen = freeze_time(self._start.replace(tzinfo=None))
+                with _cheap_module_cache():
+                    frozen.start()
+                stack.callback(frozen.stop)
+            stack.enter_context(_replaced(replacements))
+            self._factory = _freezegun.freeze_factories[-1]
+            self._origin = self._read()
+            yield
+
+    def driven_by(
+        self,
+        pass_until: Callable[[int], None],
+        call_at: Callable[[int, Callable[[], Any]], None],
+    ) -> None:
+        """Let the owner carry out every wish to let time pass."""
+        self._pass, self._call_at = pass_until, call_at
+
+    @property
+    def now(self) -> _datetime.datetime:
+        """The present virtual moment, aware, in UTC."""
+        return _from_us(self.us)
+
+    @property
+    def elapsed(self) -> float:
+        """Virtual seconds since the simulation began.
+
+        Entering or leaving a ``freeze_time`` changes the date, not the time elapsed.
+        """
+        return (self.us - self._origin) / _SECOND
+
+    @property
+    def us(self) -> int:
+        """The present moment in microseconds since 1970, UTC."""
+        top = _freezegun.freeze_factories[-1]
+        if top is not self._factory:
+            before = self._us
+            self._factory = top
+            self._origin += self._read() - before
+            return self._us
+        return self._read()
+
+    def _read(self) -> int:
+        seen = self._factory()
+        if seen is not self._seen:
+            self._seen = seen
+            self._us = (seen - _EPOCH) // _MICROSECOND
+        return self._us
+
+    def set_us(self, us: int) -> None:
+        """Jump, running nothing. For the owner alone."""
+        current = self.us
+        if us == current:
+            return
+        target = _EPOCH + _datetime.timedelta(microseconds=us)
+        if isinstance(self._factory, _freezegun.FrozenDateTimeFactory):
+            self._factory.time_to_freeze = target
+        else:
+            self._factory.move_to(target)
+        self._read()
+
+    def advance(self, duration: float | str | _datetime.timedelta) -> None:
+        """Let virtual time pass: everything due meanwhile runs, at its own moment.
+
+        Args:
+            duration: Seconds, a ``timedelta``, or text such as ``"2h"``.
+
+        Raises:
+            ValueError: It is not a length of time.
+        """
+        self._until(self.us + round(seconds(duration) * _SECOND))
+
+    def advance_to(self, moment_: _datetime.datetime | str) -> None:
+        """Let virtual time pass until a moment (a naive one is read as UTC).
+
+        Raises:
+            ValueError: The moment lies in the past, or is not a moment.
+        """
+        target = moment(moment_, argument="moment")
+        if target < self.now:
+            raise ValueError(
+                f"moment={moment_!r} lies before the present, {self.now.isoformat()}: "
+                "virtual time only moves forward"
+            )
+        self._until(_to_us(target))
+
+    def at(
+        self, when: float | str | _datetime.timedelta | _datetime.datetime, fn: Callable[[], Any]
+    ) -> None:
+        """Call ``fn()`` at a later virtual moment, between two steps of the simulation.
+
+        Args:
+            when: A moment, or a length of time from now.
+            fn: Called without arguments; what it raises reaches the test.
+        """
+        if not callable(fn):
+            raise ValueError(f"fn={fn!r} cannot be called")
+        if isinstance(when, _datetime.datetime):
+            due = _to_us(moment(when, argument="when"))
+        else:
+            due = self.us + round(seconds(when, argument="when") * _SECOND)
+        if self._call_at is None:
+            raise CeleryflowError("this clock's simulation has ended")
+        self._call_at(due, fn)
+
+    def _until(self, us: int) -> None:
+        if self._pass is None:
+            raise CeleryflowError("this clock's simulation has ended")
+        self._pass(us)
+
+
+def moment(value: str | _datetime.datetime, *, argument: str) -> _datetime.datetime:
+    """A moment, aware, in UTC; naive ones are read as UTC.
+
+    Raises:
+        ValueError: It is neither a ``datetime`` nor text in ISO 8601.
+    """
+    if isinstance(value, str):
+        try:
+            value = _freezegun.real_datetime.fromisoformat(value)
+        except ValueError:
+            value = None  # type: ignore[assignment]
+    if not isinstance(value, _datetime.datetime):
+        raise ValueError(
+            f"{argument}={value!r} is not a moment: give a datetime or ISO 8601 text "
+            "such as '2026-01-01T00:00:00Z'"
+        )
+    return value.replace(tzinfo=_UTC) if value.tzinfo is None else value.astimezone(_UTC)
+
+
+def _to_us(value: _datetime.datetime) -> int:
+    return (value.astimezone(_UTC).replace(tzinfo=None) - _EPOCH) // _MICROSECOND
+
+
+def _from_us(us: int) -> _datetime.datetime:
+    return (_EPOCH + _datetime.timedelta(microseconds=us)).replace(tzinfo=_UTC)
+
+
+# --- replacing functions wherever they were imported by name ------------------------------
+
+#: Module name -> (what it looked like, names in it that hold one of our functions).
+_sites: dict[str, tuple[tuple[int, int], list[tuple[str, Any]]]] = {}
+_freezegun_sites: dict[str, Any] = {}
+
+
+@contextmanager
+def _replaced(replacements: Mapping[Any, Any]) -> Iterator[None]:
+    """Replace functions in every loaded module, and put them back."""
+    if not replacements:
+        yield
+        return
+    by_id = {id(real): stand_in for real, stand_in in replacements.items()}
+    undo: list[tuple[dict[str, Any], str, Any]] = []
+    for name, module in list(sys.modules.items()):
+        if name == __name__ or name.startswith("_pytest"):
+            continue
+        for attribute, real in _holders(name, module):
+            stand_in = by_id.get(id(real))
+            if stand_in is not None and module.__dict__.get(attribute) is real:
+                undo.append((module.__dict__, attribute, real))
+                module.__dict__[attribute] = stand_in
+    try:
+        yield
+    finally:
+        for namespace, attribute, real in reversed(undo):
+            namespace[attribute] = real
+        _forget_late_imports(replacements)
+
+
+def _holders(name: str, module: ModuleType) -> list[tuple[str, Any]]:
+    namespace = getattr(module, "__dict__", None)
+    if namespace is None:
+        return []
+    look = (id(namespace), len(namespace))
+    known = _sites.get(name)
+    if known is not None and known[0] == look:
+        return known[1]
+    wanted = {id(function) for function in _REAL.values()}
+    found = [(k, v) for k, v in list(namespace.items()) if id(v) in wanted]
+    _sites[name] = (look, found)
+    return found
+
+
+def _forget_late_imports(replacements: Mapping[Any, Any]) -> None:
+    """A module first imported while time was virtual holds a stand-in: give it the real one."""
+    real_of = {id(stand_in): real for real, stand_in in replacements.items()}
+    for name, module in list(sys.modules.items()):
+        if name not in _sites and isinstance(module, ModuleType):
+            for attribute, value in list(module.__dict__.items()):
+                real = real_of.get(id(value))
+                if real is not None:
+                    module.__dict__[attribute] = real
+
+
+@contextmanager
+def _cheap_module_cache() -> Iterator[None]:
+    """Let freezegun recognise an unchanged module by its size instead of its every name.
+
+    Starting a freeze asks `dir()` of every loaded module, 9 ms with Celery loaded; a key of
+    identity and length takes 2 ms. Only our own start uses it, with a cache of its own. It is
+    a private function of freezegun (1.5): where it is missing, starting is merely slower.
+    """
+    names = ("_get_module_attributes_hash", "_GLOBAL_MODULES_CACHE")
+    if not all(hasattr(_freezegun, name) for name in names):
+        yield
+        return
+    kept = {name: getattr(_freezegun, name) for name in names}
+
+    def look(module: ModuleType) -> str:
+        namespace = getattr(module, "__dict__", {})
+        return f"{id(namespace)}-{len(namespace)}"
+
+    _freezegun._get_module_attributes_hash = look
+    _freezegun._GLOBAL_MODULES_CACHE = _freezegun_sites
+    try:
+        yield
+    finally:
+        for name, value in kept.items():
+            setattr(_freezegun, name, value)
+
+
+def real_sleep(seconds_: float) -> None:
+    """`time.sleep` itself, whatever the clock."""
+    _REAL["sleep"](seconds_)
+
+
+def real_monotonic() -> float:
+    """`time.monotonic` itself, whatever the clock."""
+    return float(_REAL["monotonic"]())
+
+
+def real_functions() -> dict[str, Any]:
+    """The real ``sleep``, ``monotonic`` and ``uuid4``, by name."""
+    return dict(_REAL)
+
+
+class SeededUuids:
+    """A stand-in for `uuid.uuid4`: version-4 identifiers from a seed."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random()  # noqa: S311 - not for secrets
+        self.seed(seed)
+
+    def seed(self, seed: int) -> None:
+        """Begin anew."""
+        self._random.seed(f"celeryflow-uuid-{seed}")
+
+    def __call__(self) -> _uuid.UUID:
+        return _uuid.UUID(int=self._random.getrandbits(128), version=4)

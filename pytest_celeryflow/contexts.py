@@ -1,0 +1,177 @@
+"""`simulate`, `run_worker`, `run_eager`: check the arguments, then open a mode with a flow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from celery import Celery
+
+from pytest_celeryflow.borrow import check_config
+from pytest_celeryflow.broker.semantics import SEMANTICS
+from pytest_celeryflow.clock import moment
+from pytest_celeryflow.flow import Flow
+from pytest_celeryflow.modes.protocol import Mode
+from pytest_celeryflow.results.select import BACKENDS
+
+__all__ = ["run_eager", "run_worker", "simulate"]
+
+
+@contextmanager
+def simulate(
+    app: Celery,
+    *,
+    workers: int = 1,
+    concurrency: int = 4,
+    prefetch_multiplier: int | None = None,
+    broker: str | None = None,
+    backend: str | None = None,
+    start: str | datetime = "2026-01-01T00:00:00Z",
+    seed: int = 0,
+    config: Mapping[str, Any] | None = None,
+    queues: Sequence[str] | None = None,
+) -> Iterator[Flow]:
+    """Simulate the app's workers, broker and result store on a virtual clock.
+
+    Celery's own worker, canvas and chord code runs; it runs on this thread, in an order
+    that is the same every time, and an hour costs nothing.
+
+    Args:
+        app: The app. It is borrowed, and put back exactly as it was.
+        workers: How many workers there are.
+        concurrency: How many tasks each runs at a time.
+        prefetch_multiplier: As the setting ``worker_prefetch_multiplier``; ``None``: the app's.
+        broker: Semantics of the broker: ``"redis"``, ``"rabbitmq"`` or ``"memory"``. ``None``
+            takes those of the app's ``broker_url``.
+        backend: Logic of the result store: ``"redis"``, ``"memory"`` (key-value) or
+            ``"polling"`` (chords by ``celery.chord_unlock``). ``None`` takes that of the app's
+            ``result_backend``; one that needs no server is used as it is.
+        start: The first moment, unless a ``freeze_time`` is active.
+        seed: Seeds ids, `random` and `uuid.uuid4`.
+        config: Settings to lay over the app's, by Celery's lower-case names.
+        queues: Queues that the workers consume, as ``celery worker -Q``. ``None``: those of
+            ``task_queues``, or, without that setting, every queue that is published to.
+
+    Yields:
+        The flow.
+
+    Raises:
+        ValueError: An argument is not valid; the message lists what is.
+
+    Example:
+        >>> from celery import Celery
+        >>> app = Celery("shop")
+        >>> @app.task(name="shop.double")
+        ... def double(x):
+        ...     return 2 * x
+        >>> with simulate(app) as flow:
+        ...     flow.run(double.s(4) | double.s()).value
+        16
+    """
+    from pytest_celeryflow.modes.sim import SimMode  # noqa: PLC0415 - loaded when used
+
+    _at_least_one(workers=workers, concurrency=concurrency)
+    if prefetch_multiplier is not None and prefetch_multiplier < 0:
+        raise ValueError(f"prefetch_multiplier={prefetch_multiplier!r} must be 0 or more, or None")
+    _one_of("broker", broker, [*SEMANTICS, None])
+    _one_of("backend", backend, [*BACKENDS, None])
+    moment(start, argument="start")
+    mode = SimMode(
+        app,
+        workers=workers,
+        concurrency=concurrency,
+        prefetch_multiplier=prefetch_multiplier,
+        broker=broker,
+        backend=backend,
+        start=start,
+        seed=seed,
+        config=check_config(config),
+        queues=queues,
+    )
+    with _flow(mode) as flow:
+        yield flow
+
+
+@contextmanager
+def run_worker(
+    app: Celery,
+    *,
+    pool: str = "threads",
+    concurrency: int = 4,
+    broker: str = "memory",
+    backend: str = "memory",
+    config: Mapping[str, Any] | None = None,
+    queues: Sequence[str] | None = None,
+) -> Iterator[Flow]:
+    """Run a real Celery worker in a thread of this process.
+
+    Args:
+        app: The app. It is borrowed, and put back exactly as it was.
+        pool: ``"threads"`` or ``"solo"``.
+        concurrency: How many tasks it runs at a time; 1 for ``"solo"``.
+        broker: ``"memory"``.
+        backend: ``"memory"``.
+        config: Settings to lay over the app's, by Celery's lower-case names.
+        queues: As for `simulate`.
+
+    Yields:
+        The flow.
+
+    Raises:
+        ValueError: An argument is not valid; the message lists what is.
+        WorkflowStalled: A task still runs when the context ends, after a bound; it is named.
+    """
+    from pytest_celeryflow.modes.worker import WorkerMode  # noqa: PLC0415 - loaded when used
+
+    _at_least_one(concurrency=concurrency)
+    _one_of("pool", pool, ["threads", "solo"])
+    _one_of("broker", broker, ["memory"])
+    _one_of("backend", backend, ["memory"])
+    mode = WorkerMode(
+        app, pool=pool, concurrency=concurrency, config=check_config(config), queues=queues
+    )
+    with _flow(mode) as flow:
+        yield flow
+
+
+@contextmanager
+def run_eager(
+    app: Celery, *, propagate: bool = False, config: Mapping[str, Any] | None = None
+) -> Iterator[Flow]:
+    """Run tasks where they are called: Celery's own ``task_always_eager``, recorded.
+
+    Args:
+        app: The app. It is borrowed, and put back exactly as it was.
+        propagate: As the setting ``task_eager_propagates``: let a task's exception escape
+            from the call.
+        config: Settings to lay over the app's, by Celery's lower-case names.
+
+    Yields:
+        The flow.
+
+    Raises:
+        ValueError: An argument is not valid; the message lists what is.
+    """
+    from pytest_celeryflow.modes.eager import EagerMode  # noqa: PLC0415 - loaded when used
+
+    with _flow(EagerMode(app, propagate=propagate, config=check_config(config))) as flow:
+        yield flow
+
+
+@contextmanager
+def _flow(mode: Mode) -> Iterator[Flow]:
+    with mode, Flow(mode).opened() as flow:
+        yield flow
+
+
+def _at_least_one(**numbers: int) -> None:
+    for name, value in numbers.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ValueError(f"{name}={value!r} must be a whole number, 1 or more")
+
+
+def _one_of(name: str, value: Any, valid: Sequence[Any]) -> None:
+    if value not in valid:
+        raise ValueError(f"{name}={value!r} is not one of {', '.join(map(repr, valid))}")

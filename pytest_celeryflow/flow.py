@@ -1,0 +1,388 @@
+"""`Flow`: the handle that a test holds, the same in every mode.
+
+It knows modes by their protocol alone. It publishes, lets the mode work, and answers from
+the history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from celery import Celery, states
+from celery.canvas import Signature
+from celery.exceptions import NotRegistered
+from celery.result import AsyncResult, EagerResult, GroupResult, ResultSet
+
+from pytest_celeryflow.assertions import Enqueued, check_not_ran, check_ran, enqueued
+from pytest_celeryflow.clock import Clock
+from pytest_celeryflow.errors import CeleryflowAssertionError, CeleryflowError, WorkflowStalled
+from pytest_celeryflow.history import Event, Execution, History
+from pytest_celeryflow.modes.protocol import Message, Mode
+from pytest_celeryflow.recorder import Workflow
+from pytest_celeryflow.report.timeline import timeline
+from pytest_celeryflow.run import Outcome, Run, task_name
+from pytest_celeryflow.stub import Stub
+
+__all__ = ["Flow"]
+
+
+class Flow:
+    """A workflow test in progress.
+
+    Attributes:
+        app: The app under test, lent out for as long as the flow is open.
+        mode: ``"eager"``, ``"worker"`` or ``"sim"``.
+    """
+
+    def __init__(self, mode: Mode) -> None:
+        self._mode = mode
+        self._stack = ExitStack()
+        self._stubs: dict[str, Stub] = {}
+        self._invariants: list[tuple[str, Callable[[], Any]]] = []
+        self._wishes: dict[str, bool] = {}
+        self._broken: CeleryflowAssertionError | None = None
+        self.app: Celery = mode.app
+        self.mode: str = mode.name
+
+    def __repr__(self) -> str:
+        return f"<Flow {self.mode} of {self.app.main or 'app'}: {len(self.history)} events>"
+
+    # --- what there is ---
+
+    @property
+    def clock(self) -> Clock:
+        """Time: virtual in ``sim``, real and unmovable elsewhere."""
+        return self._mode.clock
+
+    @property
+    def history(self) -> History:
+        """Everything that happened since the flow was opened."""
+        return self._mode.recorder.history
+
+    @property
+    def beat(self) -> Any:
+        """The app's ``beat_schedule`` on virtual time: ``flow.beat.run_for("7d")``.
+
+        Raises:
+            CeleryflowError: The mode runs in real time.
+        """
+        from pytest_celeryflow.sim.beat import Beat  # noqa: PLC0415 - only when it is used
+
+        return Beat(self._mode)
+
+    # --- doing ---
+
+    def run(self, canvas: Any, *args: Any, timeout: float | None = None, **kwargs: Any) -> Run:
+        """Publish a canvas and work until this workflow is at rest.
+
+        Args:
+            canvas: A signature, chain, group, chord, or a task, for which
+                ``task.s(*args, **kwargs)`` is published.
+            args: Further positional arguments, as for ``apply_async(args)``.
+            timeout: The most seconds to work, virtual in ``sim``; by default as long as
+                something happens in ``sim``, and half a minute of real time elsewhere.
+            kwargs: Further keyword arguments.
+
+        Returns:
+            What happened. It tells of failures and stalls; nothing is raised for them until
+            its ``value`` is asked for.
+
+        Raises:
+            ValueError: The canvas is none.
+            kombu.exceptions.OperationalError: Publishing failed.
+            kombu.exceptions.EncodeError: The serializer refuses an argument.
+        """
+        __tracebackhide__ = True
+        mode, recorder = self._mode, self._mode.recorder
+        signature = self._signature(canvas)
+        workflow = recorder.workflow()
+        first = len(recorder.history)
+        began = mode.clock.elapsed
+        raised: BaseException | None = None
+        result: Any = None
+        with recorder.publishing(workflow):
+            try:
+                result = signature.apply_async(args, kwargs)
+            except Exception as exc:
+                # Eagerly, a task's own failure can escape from publishing (a chain does it).
+                if not _failed_with(recorder.history[first:], exc):
+                    raise
+                raised = exc
+        mode.settle(workflow, timeout)
+        elapsed = mode.clock.elapsed - began
+        outcome = self._outcome(result, workflow, raised)
+        self._raise_broken()
+        ids = set(workflow.ids)
+        history = History(e for e in recorder.history[first:] if e.id in ids)
+        return Run(
+            result=result,
+            outcome=outcome,
+            history=history,
+            ids=list(workflow.ids),
+            began=workflow.began,
+            elapsed=round(elapsed, 6),
+            tasks=self.app.tasks.keys(),
+        )
+
+    def _signature(self, canvas: Any) -> Any:
+        if isinstance(canvas, Signature):
+            return canvas.clone() if canvas.get("task") is None else canvas
+        if hasattr(canvas, "apply_async") and hasattr(canvas, "name"):
+            return canvas
+        raise ValueError(
+            f"canvas={canvas!r} cannot be published: give a task, a signature such as "
+            "task.s(1), a chain, a group or a chord"
+        )
+
+    def _outcome(
+        self, result: Any, workflow: Workflow, raised: BaseException | None
+    ) -> Outcome:
+        if raised is not None:
+            return Outcome(states.FAILURE, error=raised)
+        state = _state(result)
+        if _is_unknown(result, state):
+            return Outcome(state, hung=self._mode.stalled(workflow, result=_waited_for(result)))
+        try:
+            return Outcome(state, value=_value(result))
+        except WorkflowStalled as exc:
+            return Outcome(state, hung=str(exc))
+        except Exception as exc:  # noqa: BLE001 - what the workflow raised, told by the Run
+            return Outcome(state, error=exc)
+
+    def drain(self, *, queue: str | None = None, limit: int | None = None) -> int:
+        """Work until nothing is left.
+
+        Args:
+            queue: Only what waits in this queue.
+            limit: Stop after so many executions.
+
+        Returns:
+            The number of executions that began.
+
+        Raises:
+            WorkflowStalled: Something is left that can never run.
+        """
+        __tracebackhide__ = True
+        if limit is not None and limit < 1:
+            raise ValueError(f"limit={limit!r} must be at least 1, or None for no limit")
+        before = self._mode.recorder.executions
+        self._mode.drain(queue, limit)
+        self._raise_broken()
+        return self._mode.recorder.executions - before
+
+    def perform(
+        self,
+        task: Any,
+        *args: Any,
+        retries: int = 0,
+        headers: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> Execution:
+        """Run one task as a worker would, with serialised arguments and without a queue.
+
+        What it publishes is recorded and left in the queue.
+
+        Args:
+            task: A task, its full name, or a last dotted part that is unique.
+            args: Its arguments.
+            retries: What ``self.request.retries`` says.
+            headers: Further attributes of ``self.request``.
+            kwargs: Its keyword arguments.
+
+        Returns:
+            The execution: its state, result and error.
+
+        Raises:
+            ValueError: No such task is registered.
+            kombu.exceptions.EncodeError: The serializer refuses an argument.
+        """
+        __tracebackhide__ = True
+        found = self.app.tasks[self._name(task)]
+        told = {**(headers or {}), "retries": retries}
+        id_ = self._mode.perform(found, args, kwargs, told)
+        self._raise_broken()
+        return next(e for e in reversed(self.history.executions()) if e.id == id_)
+
+    def pending(self, task: Any = None) -> list[Message]:
+        """What waits in queues or for its ETA, of one task or of all."""
+        messages = self._mode.messages()
+        if task is None:
+            return messages
+        name = self._name(task)
+        return [message for message in messages if message.task == name]
+
+    def stub(self, task: Any) -> Stub:
+        """Replace a task's body by what is said next: ``.returns(x)``, ``.raises(exc)`` ….
+
+        A stub that is never called fails the test.
+        """
+        name = self._name(task)
+        if name not in self._stubs:
+            self._stubs[name] = Stub(self.app.tasks[name])
+            self._stack.enter_context(self._stubs[name].installed())
+        return self._stubs[name]
+
+    def _name(self, task: Any) -> str:
+        return task_name(task, self.app.tasks.keys())
+
+    # --- asserting ---
+
+    def assert_enqueued(self, task: Any, **wanted: Any) -> list[Event]:
+        """Assert that a task was published, with at least what is named.
+
+        Args:
+            task: A task, its full name, or a last dotted part that is unique.
+            wanted: ``args``, ``kwargs`` (those named, others may be there), ``queue``,
+                ``countdown`` and ``eta``, ``priority``, ``headers`` (those named), and
+                ``times``: how often exactly; by default at least once.
+
+        Returns:
+            The publications that match.
+
+        Raises:
+            CeleryflowAssertionError: There is none; it lists what was published instead.
+            ValueError: A keyword is unknown.
+        """
+        __tracebackhide__ = True
+        return enqueued(self.history, self._enqueued(task, wanted))
+
+    def assert_not_enqueued(self, task: Any, **wanted: Any) -> None:
+        """Assert that a task was not published with what is named."""
+        __tracebackhide__ = True
+        enqueued(self.history, self._enqueued(task, {**wanted, "times": 0}))
+
+    @contextmanager
+    def expect_enqueued(self, task: Any, **wanted: Any) -> Iterator[list[Event]]:
+        """Assert that a task is published within the block."""
+        __tracebackhide__ = True
+        asked = self._enqueued(task, wanted)
+        first, found = len(self.history), []  # type: ignore[var-annotated]
+        yield found
+        found.extend(enqueued(self.history[first:], asked))
+
+    def _enqueued(self, task: Any, wanted: Mapping[str, Any]) -> Enqueued:
+        if self.mode == "eager":
+            raise CeleryflowError(
+                "mode 'eager' publishes nothing: Celery calls the task at once. Use "
+                "assert_ran, or mode 'sim' or 'worker'"
+            )
+        return Enqueued.of(self._name(task), wanted)
+
+    def assert_ran(self, task: Any, *, times: int | None = None, state: str | None = None) -> None:
+        """Assert that a task was executed.
+
+        Args:
+            task: A task, its full name, or a last dotted part that is unique.
+            times: How often exactly; by default at least once.
+            state: Count the executions with this state alone, such as ``"SUCCESS"``.
+
+        Raises:
+            CeleryflowAssertionError: It was not; the timeline is shown.
+        """
+        __tracebackhide__ = True
+        check_ran(self.history, self._name(task), times=times, state=state)
+
+    def assert_not_ran(self, task: Any) -> None:
+        """Assert that a task was not executed."""
+        __tracebackhide__ = True
+        check_not_ran(self.history, self._name(task))
+
+    def always(self, predicate: Callable[[], Any], name: str | None = None) -> None:
+        """Check an invariant after every event: it must be true, or raise nothing.
+
+        Args:
+            predicate: Called without arguments; false or an exception breaks it. Returning
+                ``None`` counts as true, so that it may consist of assertions.
+            name: What to call it when it breaks.
+        """
+        if not callable(predicate):
+            raise ValueError(f"predicate={predicate!r} cannot be called")
+        if not self._invariants:
+            self._mode.recorder.observers.append(self._check_invariants)
+        self._invariants.append((name or getattr(predicate, "__name__", "invariant"), predicate))
+
+    def sometimes(self, name: str, condition: Any) -> None:
+        """Note that a condition should be true in at least one run of an exploration."""
+        self._wishes[name] = self._wishes.get(name, False) or bool(condition)
+
+    def _check_invariants(self, event: Event) -> None:
+        if self._broken is not None:
+            return
+        for name, predicate in self._invariants:
+            try:
+                held = predicate()
+            except AssertionError as exc:
+                held, why = False, f": {exc}"
+            else:
+                why = ""
+            if held is False or (held is not None and not held):
+                what = f"{event.label} {event.kind}" if event.label else event.kind
+                message = f"{name} is no longer true after: {what}{why}"
+                self._broken = CeleryflowAssertionError(
+                    f"{message}\n\n{timeline(self.history)}", expected=name, actual=what
+                )
+                return
+
+    def _raise_broken(self) -> None:
+        __tracebackhide__ = True
+        if self._broken is not None:
+            broken, self._broken = self._broken, None
+            raise broken
+
+    # --- the end ---
+
+    @contextmanager
+    def opened(self) -> Iterator[Flow]:
+        """The flow's life: checks at the end what only the end can tell."""
+        with self._stack:
+            yield self
+            self._raise_broken()
+            for stub in self._stubs.values():
+                stub.check()
+
+
+def _state(result: Any) -> str:
+    if isinstance(result, ResultSet):
+        every = [_state(r) for r in result.results]
+        order = (states.FAILURE, states.REVOKED, states.RETRY, states.PENDING, states.STARTED)
+        return next((s for s in order if s in every), states.SUCCESS)
+    return str(result.state)
+
+
+def _is_unknown(result: Any, state: str) -> bool:
+    """Whether waiting for the result would never end."""
+    if isinstance(result, EagerResult):
+        return False
+    if isinstance(result, GroupResult):
+        return any(_is_unknown(r, _state(r)) for r in result.results)
+    if getattr(result, "ignored", False):
+        return False
+    if state in states.READY_STATES:
+        return False
+    parent = result.parent
+    while parent is not None:
+        if not isinstance(parent, ResultSet) and parent.state in states.PROPAGATE_STATES:
+            return False
+        if isinstance(parent, ResultSet) and _state(parent) in states.PROPAGATE_STATES:
+            return False
+        parent = parent.parent
+    return True
+
+
+def _waited_for(result: Any) -> str:
+    if isinstance(result, ResultSet):
+        return next(_waited_for(r) for r in result.results if _is_unknown(r, _state(r)))
+    return str(result.id)
+
+
+def _value(result: AsyncResult | ResultSet) -> Any:
+    return result.get(disable_sync_subtasks=False)
+
+
+def _failed_with(events: History, exc: BaseException) -> bool:
+    if isinstance(exc, NotRegistered):
+        return False
+    errors = [e.details.get("error") for e in events.only("failed", "retried")]
+    return any(e is exc or (type(e) is type(exc) and str(e) == str(exc)) for e in errors)

@@ -1,0 +1,1 @@
+"""The modes: small siblings of one protocol (`protocol.Mode`), a file each."""

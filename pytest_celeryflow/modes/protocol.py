@@ -1,0 +1,82 @@
+"""What a mode is: a way to carry out what an app publishes.
+
+A mode is a context manager. Inside it the app is lent out (`borrow`), its history is
+written (`recorder`), and a `Flow` can ask it to publish, to work and to wait. A mode never
+asserts and never formats; whatever it cannot do it refuses in words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Protocol
+
+from celery import Celery
+
+from pytest_celeryflow.clock import Clock
+from pytest_celeryflow.recorder import Recorder, Workflow
+
+__all__ = ["Message", "Mode"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A task that waits: in a queue, in a worker for its ETA or a free slot.
+
+    Attributes:
+        task: Full name of the task.
+        id: Celery's task id.
+        label: ``"charge#2"``.
+        args: Positional arguments, as the worker will read them.
+        kwargs: Keyword arguments, likewise.
+        queue: Name of the queue.
+        eta: When it may run, in ISO 8601, or ``None``.
+        where: ``"queue"``, or ``"worker"`` once it was delivered.
+    """
+
+    task: str
+    id: str
+    label: str
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    queue: str
+    eta: str | None = None
+    where: str = "queue"
+
+
+class Mode(Protocol):
+    """One way to carry out workflows."""
+
+    name: str
+    app: Celery
+    clock: Clock
+    recorder: Recorder
+
+    def __enter__(self) -> Mode:
+        """Borrow the app and start."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Stop, and give the app back."""
+
+    def settle(self, workflow: Workflow, timeout: float | None) -> None:
+        """Work until a workflow is at rest: finished, or unable to go on."""
+
+    def drain(self, queue: str | None, limit: int | None) -> None:
+        """Work until nothing is left, in one queue or in all, or for some executions."""
+
+    def perform(
+        self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any], headers: Mapping[str, Any]
+    ) -> str:
+        """Run one task with the request of a worker and no queue; its id."""
+
+    def messages(self) -> list[Message]:
+        """Every task that waits."""
+
+    def stalled(self, workflow: Workflow | None = None, result: str | None = None) -> str:
+        """Say what waits for what."""

@@ -1,0 +1,304 @@
+"""`sim`: the app's own worker, canvas and result logic in a deterministic simulation."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from types import TracebackType
+from typing import Any
+
+from celery import Celery
+
+from pytest_celeryflow import stall
+from pytest_celeryflow.borrow import borrowed, is_configured
+from pytest_celeryflow.broker.channel import register
+from pytest_celeryflow.broker.queues import Broker, Stored
+from pytest_celeryflow.broker.semantics import SEMANTICS, semantics_of
+from pytest_celeryflow.clock import SeededUuids, VirtualClock, real_functions
+from pytest_celeryflow.errors import WorkflowStalled
+from pytest_celeryflow.modes.protocol import Message
+from pytest_celeryflow.modes.single import one_task, pending_messages
+from pytest_celeryflow.recorder import Recorder, Workflow
+from pytest_celeryflow.results import select
+from pytest_celeryflow.results.values import Values
+from pytest_celeryflow.sim.aio import virtual_loops
+from pytest_celeryflow.sim.quirks import default_arguments
+from pytest_celeryflow.sim.transport import SCHEME, BrokerSource, SimTransport
+from pytest_celeryflow.sim.waiting import watch_waits
+from pytest_celeryflow.sim.worker import SimWorker, separate_memories
+from pytest_celeryflow.sim.world import Fiber, World
+
+__all__ = ["SimMode"]
+
+#: A workflow that has not come to rest after so many executions never will.
+MAX_EXECUTIONS = 100_000
+
+#: Microseconds between two looks for messages whose visibility has timed out.
+_LOOK = 10_000_000
+
+
+class SimMode:
+    """One app in the simulated world. See `pytest_celeryflow.simulate` for the arguments."""
+
+    name = "sim"
+    clock: VirtualClock
+
+    def __init__(
+        self,
+        app: Celery,
+        *,
+        workers: int,
+        concurrency: int,
+        prefetch_multiplier: int | None,
+        broker: str | None,
+        backend: str | None,
+        start: Any,
+        seed: int,
+        config: Mapping[str, Any],
+        queues: Sequence[str] | None,
+    ) -> None:
+        self.app = app
+        self.seed = seed
+        self.workers: list[SimWorker] = []
+        self._count, self._concurrency = workers, concurrency
+        self._prefetch, self._queues = prefetch_multiplier, queues
+        self._broker_name, self._backend_name = broker, backend
+        self._start, self._config = start, config
+        self._stack = ExitStack()
+
+    # --- life ---
+
+    def __enter__(self) -> SimMode:
+        with ExitStack() as stack:
+            self._open(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    def _open(self, stack: ExitStack) -> None:
+        app = self.app
+        broker_url = str(app.conf.broker_url or "") if is_configured(app, "broker_url") else None
+        semantics = semantics_of(broker_url)
+        if self._broker_name is not None:
+            semantics = SEMANTICS[self._broker_name]
+        self.world = stack.enter_context(_world(self._start, self.seed))
+        self.clock = self.world.clock
+        began = self.clock.elapsed
+        self._began = self.clock.us
+        self.recorder = Recorder(app, lambda: self.clock.elapsed - began, self._where)
+        options = app.conf.broker_transport_options or {}
+        steps = tuple(options.get("priority_steps") or (0, 3, 6, 9))
+        self.broker = Broker(semantics, self.recorder, priority_steps=steps)
+        if semantics.visibility:
+            self._visibility = float(options.get("visibility_timeout") or 3600)
+            self.broker.handed_out = self._set_alarm
+        if self._queues is None and not app.conf.task_queues:
+            self.broker.unconsumed = self._consume_too
+        url = register(SCHEME, "pytest_celeryflow.sim.transport:SimTransport")
+        host = url.split("//")[1]
+        SimTransport.open(host, self.broker)
+        stack.callback(SimTransport.shut, host)
+        SimTransport.worlds[self.broker] = self.world
+        stack.callback(SimTransport.worlds.pop, self.broker, None)
+        self.values = Values(self._now, self._wait_for_value)
+        make_backend = select.for_simulation(app, self._backend_name, self.values)
+        config = {**_settings(app, url), **self._config}
+        stack.enter_context(borrowed(app, mode=self.name, config=config, backend=make_backend))
+        stack.enter_context(watch_waits(app.backend, self.world, self.stalled))
+        self.recorder.connect()
+        stack.callback(self.recorder.disconnect)
+        source = BrokerSource(self.broker)
+        self.world.sources.append(source)
+        stack.callback(self.world.sources.remove, source)
+        self.world.spinning.append(self._spinning)
+        stack.callback(self.world.spinning.remove, self._spinning)
+        stack.callback(self._stop_workers)
+        for number in range(1, self._count + 1):
+            worker = SimWorker(
+                self.world,
+                app,
+                self.recorder,
+                name=f"w{number}",
+                concurrency=self._concurrency,
+                prefetch_multiplier=self._prefetch,
+                queues=tuple(self._queues) if self._queues is not None else None,
+            )
+            self.workers.append(worker)
+            worker.start()
+        self.world.seed(self.seed)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stack.__exit__(kind, error, traceback)
+
+    def _stop_workers(self) -> None:
+        self.recorder.disconnect()
+        for worker in reversed(self.workers):
+            worker.stop()
+
+    def _where(self) -> str | None:
+        fiber = self.world.fiber
+        return fiber.worker.name if fiber is not None and fiber.worker is not None else None
+
+    def _now(self) -> float:
+        return self.clock.us / 1_000_000
+
+    def _wait_for_value(self, ready: Any, timeout: float | None) -> bool:
+        return self.world.block(ready, timeout)
+
+    def _set_alarm(self, message: Stored) -> None:
+        def give_back() -> None:
+            message.alarm = None
+            self.broker.reappear(message)
+
+        # kombu looks every ten seconds, and takes what is older than the timeout by then
+        # (`kombu/transport/redis.py`: `register_with_event_loop`, `QoS.restore_visible`).
+        limit = self.clock.us + round(self._visibility * 1_000_000)
+        next_look = self._began + ((limit - self._began) // _LOOK + 1) * _LOOK
+        message.alarm = self.world.call_at(next_look, give_back, name="visibility")
+
+    def _consume_too(self, queue: str) -> None:
+        for worker in self.workers:
+            consumer = worker.consumer
+            if consumer is not None and consumer.task_consumer is not None:
+                consumer.add_task_queue(queue)
+
+    def _spinning(self) -> bool:
+        """Whether all that is left to happen is chords asking whether they are complete."""
+        return self.recorder.only_unlocking()
+
+    # --- work ---
+
+    def settle(self, workflow: Workflow, timeout: float | None) -> None:
+        """Work until a workflow is at rest, at most some virtual seconds."""
+        limit = workflow.executions + MAX_EXECUTIONS
+
+        def done() -> bool:
+            return workflow.live <= 0 or workflow.executions > limit or self._spinning()
+
+        deadline = None if timeout is None else self.clock.us + round(timeout * 1_000_000)
+        if deadline is None:
+            self.world.drive(done)
+            return
+        self.world.drive_within(done, deadline)
+
+    def drain(self, queue: str | None, limit: int | None) -> None:
+        """Work until nothing is left."""
+        begun = self.recorder.executions
+        bound = begun + (limit if limit is not None else MAX_EXECUTIONS)
+
+        def done() -> bool:
+            return self.recorder.executions >= bound or self._spinning()
+
+        self.broker.only = queue
+        try:
+            self.world.drive(done)
+        finally:
+            self.broker.only = None
+        if self.recorder.executions >= bound and limit is None:
+            raise WorkflowStalled(
+                f"no rest after {MAX_EXECUTIONS:,} executions: something publishes or retries "
+                f"without end\n\n{self.stalled()}"
+            )
+        if queue is None and limit is None and self.recorder.live > 0:
+            raise WorkflowStalled(self.stalled())
+
+    def perform(
+        self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any], headers: Mapping[str, Any]
+    ) -> str:
+        """Run one task in a greenlet of its own; what it publishes stays in its queue."""
+        id_, run = one_task(self.app, task, args, kwargs, headers)
+        worker = self.workers[0]
+        label = self.recorder.label(id_, task.name)
+        self.recorder.adopt(id_, self.recorder.workflow())
+        fiber = Fiber(self.world, label, run, app=self.app, worker=worker, is_task=True)
+        self.world.held += 1
+        try:
+            self.world.spawn(fiber)
+            self.world.drive(lambda: fiber.dead)
+        finally:
+            self.world.held -= 1
+        if not fiber.dead:
+            waits = self.stalled(result=id_)
+            self.world.kill(fiber)
+            raise WorkflowStalled(
+                f"{label} waits for something that perform() does not run\n\n{waits}"
+            )
+        return id_
+
+    def messages(self) -> list[Message]:
+        """Every task that waits in a queue, for its ETA, or for a free slot."""
+        waiting = {
+            request.id
+            for worker in self.workers
+            for request in (entry.entry.args[0] for entry in worker.controller.timer.queue)
+            if hasattr(request, "id")
+        }
+        waiting |= {job.correlation_id for w in self.workers for job in w.pool.waiting}
+        return pending_messages(self.broker, self.recorder, waiting)
+
+    def stalled(self, workflow: Workflow | None = None, result: str | None = None) -> str:
+        """Say what waits for what."""
+        return stall.explain(
+            self.app,
+            self.recorder,
+            waiting=self.messages(),
+            unconsumed={m.queue for m in self.broker.waiting() if not self.broker.consumers(m.queue)},
+            workflow=workflow,
+            result=result,
+        )
+
+
+@contextmanager
+def _world(start: Any, seed: int) -> Iterator[World]:
+    """The world of this thread, which a second app in the same test joins."""
+    if World.current is not None:
+        yield World.current
+        return
+    clock = VirtualClock(start)
+    world = World(clock)
+    state = random.getstate()
+    real = real_functions()
+    uuids = SeededUuids(seed)
+    with ExitStack() as stack:
+        stack.enter_context(
+            clock.installed({real["sleep"]: world.sleep_function(), real["uuid4"]: uuids})
+        )
+        stack.enter_context(default_arguments(uuids))
+        stack.enter_context(virtual_loops(world))
+        clock.driven_by(world.pass_until, world.call_for_test)
+        stack.callback(random.setstate, state)
+
+        def reseed(number: int) -> None:
+            random.seed(f"celeryflow-{number}")
+            uuids.seed(number)
+
+        world.seed = reseed
+        World.current = world
+        stack.callback(setattr, World, "current", None)
+        stack.enter_context(separate_memories(world))
+        stack.callback(world.close)
+        yield world
+
+
+def _settings(app: Celery, url: str) -> dict[str, Any]:
+    """What has to be set for the simulated broker; the rest is the app's own."""
+    settings: dict[str, Any] = {
+        "broker_url": url,
+        "broker_read_url": url,
+        "broker_write_url": url,
+        "broker_transport": None,
+        "broker_use_ssl": False,
+        "task_always_eager": False,
+    }
+    if app.conf.get("broker_connection_retry_on_startup") is None:
+        settings["broker_connection_retry_on_startup"] = True
+    if "worker_detect_quorum_queues" in app.conf:  # Celery 5.5; needs exchange-to-exchange binds
+        settings["worker_detect_quorum_queues"] = False
+    return settings
+
+

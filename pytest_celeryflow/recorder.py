@@ -1,0 +1,461 @@
+"""Writes the history: Celery's signals and the broker's changes become events.
+
+Relies on the signals of `celery.signals` as Celery 5.4 to 5.7 sends them: ``task_received``
+from `celery/worker/strategy.py`, ``task_prerun``, ``task_postrun``, ``task_success``,
+``task_failure`` and ``task_retry`` from `celery/app/trace.py` (and, for what the worker's
+own process finds out, `celery/worker/request.py`), ``task_revoked``, ``task_unknown`` and
+``task_rejected`` from the worker. Publications are read off the broker, where a message is
+in its final form; signals do not tell its queue or its priority.
+
+It also keeps the books on workflows: which task belongs to which, and how much of each is
+still under way. A message counts from its publication until the broker forgets it, a task
+in a pool from its submission until its callbacks have run; a workflow whose count is zero
+is at rest.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from celery import Celery, signals
+from celery._state import get_current_task, get_current_worker_task
+from celery.utils.threads import get_ident
+from kombu.serialization import loads
+
+from pytest_celeryflow.broker.queues import Stored
+from pytest_celeryflow.history import Event, History
+
+__all__ = ["Recorder", "Workflow"]
+
+_UNLOCK = "celery.chord_unlock"
+
+
+@dataclass(eq=False)
+class Workflow:
+    """One canvas that was published, and all that came of it.
+
+    Attributes:
+        began: Seconds since the history began.
+        ids: Ids of its tasks in the order of their publication.
+        live: Messages and running tasks of it that are still under way.
+        executions: How many executions of it have begun.
+    """
+
+    began: float
+    ids: dict[str, None] = field(default_factory=dict)
+    live: int = 0
+    executions: int = 0
+
+
+class Recorder:
+    """Listens to one app for as long as it is connected.
+
+    Args:
+        app: The app whose tasks are recorded; those of other apps are not.
+        elapsed: Gives the time of an event, in seconds since the history began.
+        where: Gives the name of the worker that the caller runs in, if any.
+    """
+
+    def __init__(
+        self, app: Celery, elapsed: Callable[[], float], where: Callable[[], str | None]
+    ) -> None:
+        self.app = app
+        self.lock = threading.RLock()
+        #: Notified after each event; those who wait in real time wait on it.
+        self.changed = threading.Condition(self.lock)
+        #: Called with each new event, outside the lock; invariants are checked there.
+        self.observers: list[Callable[[Event], None]] = []
+        self.live = 0
+        #: Executions that began, over all workflows.
+        self.executions = 0
+        self._elapsed = elapsed
+        self._where = where
+        self._events: list[Event] = []
+        self._labels: dict[str, str] = {}
+        self._per_name: Counter[str] = Counter()
+        self._running: dict[Any, list[tuple[str, int]]] = {}
+        self._open: dict[str, list[int]] = {}
+        self._begun: dict[int, tuple[str | None, str]] = {}
+        self._workflow_of: dict[str, Workflow] = {}
+        self._publishing: dict[Any, Workflow] = {}
+        self._unlockers: set[str] = set()
+        self._unlocking = 0
+        self._vain_unlocks = 0
+        self._connections: list[tuple[Any, Any]] = []
+        #: Ids whose body was cut off: what it still signals on its way out is not news.
+        self.silenced: set[Any] = set()
+
+    # --- life ---
+
+    def connect(self) -> None:
+        """Begin to listen."""
+        self._connections = [
+            (signals.task_received, self._on_received),
+            (signals.task_prerun, self._on_prerun),
+            (signals.task_postrun, self._on_postrun),
+            (signals.task_success, self._on_success),
+            (signals.task_failure, self._on_failure),
+            (signals.task_retry, self._on_retry),
+            (signals.task_revoked, self._on_revoked),
+            (signals.task_unknown, self._on_unknown),
+            (signals.task_rejected, self._on_rejected),
+        ]
+        for signal, handler in self._connections:
+            signal.connect(handler, weak=False, dispatch_uid=(id(self), handler.__name__))
+
+    def disconnect(self) -> None:
+        """Stop listening; the history stays."""
+        for signal, handler in self._connections:
+            signal.disconnect(dispatch_uid=(id(self), handler.__name__))
+        self._connections = []
+
+    @property
+    def history(self) -> History:
+        """What happened until now."""
+        with self.lock:
+            return History(self._events)
+
+    def note(
+        self,
+        kind: str,
+        *,
+        task: str | None = None,
+        id: str | None = None,  # noqa: A002 - Celery's own word
+        execution: int | None = None,
+        worker: str | None = None,
+        **details: Any,
+    ) -> Event:
+        """Write one event."""
+        with self.lock:
+            label = self.label(id, task) if id is not None else None
+            event = Event(
+                number=len(self._events),
+                at=round(self._elapsed(), 6),
+                kind=kind,
+                task=task,
+                id=id,
+                label=label,
+                worker=worker if worker is not None else self._where(),
+                execution=execution,
+                details=details,
+            )
+            self._events.append(event)
+            self.changed.notify_all()
+        for observer in self.observers:
+            observer(event)
+        return event
+
+    def label(self, id: str, task: str | None) -> str:  # noqa: A002
+        """The short name of a task that is the same from run to run."""
+        known = self._labels.get(id)
+        if known is None:
+            short = (task or "?").rpartition(".")[2]
+            self._per_name[short] += 1
+            known = self._labels[id] = f"{short}#{self._per_name[short]}"
+        return known
+
+    # --- workflows ---
+
+    @contextmanager
+    def publishing(self, workflow: Workflow) -> Iterator[None]:
+        """What this thread publishes meanwhile, outside any task, is of this workflow."""
+        me = get_ident()
+        outer = self._publishing.get(me)
+        self._publishing[me] = workflow
+        try:
+            yield
+        finally:
+            if outer is None:
+                del self._publishing[me]
+            else:
+                self._publishing[me] = outer
+
+    def workflow(self) -> Workflow:
+        """A new workflow with nothing in it."""
+        return Workflow(began=self._elapsed())
+
+    def adopt(self, id: str, workflow: Workflow) -> None:  # noqa: A002
+        """Count a task to a workflow."""
+        self._workflow_of.setdefault(id, workflow)
+        workflow.ids.setdefault(id)
+
+    def job_submitted(self, id: str) -> None:  # noqa: A002
+        """A pool took a task."""
+        self._count(id, 1)
+
+    def job_done(self, id: str) -> None:  # noqa: A002
+        """A pool is done with a task, callbacks included."""
+        self._count(id, -1)
+
+    def only_unlocking(self) -> bool:
+        """Whether chords that ask again and again are all that is left, and asked in vain.
+
+        ``celery.chord_unlock`` retries without end while its header is not ready
+        (`celery/app/builtins.py`). With nothing else under way it never will be; it is given
+        three tries each, because the last header task may just have ended.
+        """
+        with self.lock:
+            return 0 < self.live == self._unlocking <= self._vain_unlocks // 3
+
+    def _count(self, id: str | None, by: int) -> None:  # noqa: A002
+        with self.lock:
+            self.live += by
+            if id in self._unlockers:
+                self._unlocking += by
+            workflow = self._workflow_of.get(id or "")
+            if workflow is not None:
+                workflow.live += by
+            self.changed.notify_all()
+
+    def _place(self, id: str, parent: str | None, root: str | None) -> None:  # noqa: A002
+        """Find the workflow of a task that is published now."""
+        if id in self._workflow_of:
+            return
+        publisher = get_current_worker_task() or get_current_task()
+        running = publisher.request.id if publisher is not None else None
+        candidates = (running, parent, root)
+        found = next((w for c in candidates if (w := self._workflow_of.get(c or ""))), None)
+        found = found or self._publishing.get(get_ident())
+        if found is not None:
+            self.adopt(id, found)
+
+    # --- the broker (broker.queues.Watcher) ---
+
+    def published(self, message: Stored) -> None:
+        """A message came in."""
+        told = self._read(message)
+        if told is None:
+            return
+        name, id_, details = told
+        self._place(id_, details.get("parent"), details.get("root"))
+        if name == _UNLOCK:
+            self._unlockers.add(id_)
+        self._count(id_, 1)
+        self.note("published", task=name, id=id_, **details)
+
+    def delivered(self, message: Stored) -> None:
+        """A message was handed to a consumer: Celery's own signal tells of it."""
+
+    def settled(self, message: Stored, how: str) -> None:
+        """A message is gone for good."""
+        id_ = message.task_id
+        if id_ is None:
+            return
+        kind = "acked" if how == "acked" else "rejected"
+        details = {} if how in ("acked", "rejected") else {"reason": how}
+        self._count(id_, -1)
+        self.note(kind, task=message.headers["task"], id=id_, **details)
+
+    def returned(self, message: Stored) -> None:
+        """A message is back in its queue."""
+        if message.task_id is not None:
+            name = message.headers["task"]
+            self.note("redelivered", task=name, id=message.task_id, queue=message.queue)
+
+    def reappeared(self, message: Stored) -> None:
+        """A message is in its queue once more while the first delivery is still out."""
+        self._count(message.task_id, 1)
+        self.returned(message)
+
+    def _read(self, message: Stored) -> tuple[str, str, dict[str, Any]] | None:
+        headers, raw = message.headers, message.raw
+        properties = raw["properties"]
+        payload: Any = None
+        try:
+            payload = loads(raw["body"], raw["content-type"], raw["content-encoding"], force=True)
+        except Exception:  # noqa: BLE001 - a poison message is the worker's business to reject
+            payload = None
+        if "task" in headers and "id" in headers:
+            args, kwargs, embed = payload if isinstance(payload, list | tuple) else ((), {}, {})
+        elif isinstance(payload, dict) and {"task", "id"} <= set(payload):  # protocol 1
+            headers = {**payload, "root_id": None, "parent_id": None}
+            args, kwargs, embed = payload["args"], payload["kwargs"], payload
+        else:
+            return None
+        info = properties.get("delivery_info", {})
+        details: dict[str, Any] = {
+            "args": tuple(args or ()),
+            "kwargs": dict(kwargs or {}),
+            "queue": message.queue,
+            "exchange": info.get("exchange") or "",
+            "routing_key": info.get("routing_key") or "",
+            "priority": properties.get("priority"),
+            "retries": headers.get("retries") or 0,
+            "parent": headers.get("parent_id"),
+            "root": headers.get("root_id"),
+            "headers": {k: v for k, v in headers.items() if k not in _OWN_HEADERS},
+        }
+        for moment in ("eta", "expires"):
+            if headers.get(moment):
+                details[moment] = headers[moment]
+        if headers.get("eta"):
+            details["countdown"] = _countdown(headers["eta"], self.app)
+        if headers.get("group"):
+            details["group"] = headers["group"]
+        chord = (embed or {}).get("chord")
+        if chord:
+            body = chord.get("options", {}).get("task_id")
+            details["chord"] = {"body": body, "size": chord.get("chord_size")}
+        if headers.get("stamped_headers"):
+            details["stamps"] = headers.get("stamps") or {}
+        return headers["task"], headers["id"], details
+
+    # --- Celery's signals ---
+
+    def _mine(self, sender: Any) -> bool:
+        return getattr(sender, "app", None) is self.app and get_ident() not in self.silenced
+
+    def _on_received(self, sender: Any = None, request: Any = None, **_: Any) -> None:
+        if self._mine(sender):
+            self.note("received", task=request.name, id=request.id)
+
+    def _on_prerun(
+        self, sender: Any, task_id: str, args: Any = (), kwargs: Any = None, **_: Any
+    ) -> None:
+        if not self._mine(sender):
+            return
+        request = sender.request
+        with self.lock:
+            self.executions += 1
+            self._vain_unlocks = self._vain_unlocks + 1 if sender.name == _UNLOCK else 0
+            number = self.executions
+            self._running.setdefault(get_ident(), []).append((task_id, number))
+            self._open.setdefault(task_id, []).append(number)
+            self._begun[number] = (self._where(), sender.name)
+            self._place(task_id, request.parent_id, request.root_id)
+            workflow = self._workflow_of.get(task_id)
+            if workflow is not None:
+                workflow.executions += 1
+        info = request.delivery_info or {}
+        self.note(
+            "started",
+            task=sender.name,
+            id=task_id,
+            execution=number,
+            args=tuple(args or ()),
+            kwargs=dict(kwargs or {}),
+            retries=request.retries or 0,
+            redelivered=bool(info.get("redelivered")),
+            parent=request.parent_id,
+            root=request.root_id,
+        )
+
+    def _on_postrun(self, sender: Any, task_id: str, state: Any = None, **details: Any) -> None:
+        if not self._mine(sender):
+            return
+        if state in ("IGNORED", "REJECTED"):
+            reason = details.get("retval")
+            self._end(state.lower(), sender, task_id, error=reason)
+        with self.lock:
+            stack = self._running.get(get_ident())
+            if stack:
+                stack.pop()
+                if not stack:
+                    del self._running[get_ident()]
+
+    def _on_success(self, sender: Any, result: Any = None, **_: Any) -> None:
+        if self._mine(sender):
+            self._end("succeeded", sender, sender.request.id, result=result)
+
+    def _on_failure(
+        self, sender: Any, task_id: str, exception: Any = None, **_: Any
+    ) -> None:
+        if self._mine(sender):
+            self._end("failed", sender, task_id, error=exception)
+
+    def _on_retry(self, sender: Any, request: Any = None, reason: Any = None, **_: Any) -> None:
+        if self._mine(sender):
+            cause = getattr(reason, "exc", None)
+            when = getattr(reason, "when", None)
+            details = {"error": cause}
+            if isinstance(when, (int, float)):
+                details["countdown"] = when
+            self._end("retried", sender, request.id, **details)
+
+    def _on_revoked(
+        self,
+        sender: Any,
+        request: Any = None,
+        terminated: bool = False,  # noqa: FBT001, FBT002 - Celery's signature
+        expired: bool = False,  # noqa: FBT001, FBT002
+        **_: Any,
+    ) -> None:
+        if not self._mine(sender):
+            return
+        if expired:
+            self.note("expired", task=sender.name, id=request.id)
+        else:
+            self._end("revoked", sender, request.id, terminated=bool(terminated))
+
+    def _on_unknown(
+        self, sender: Any = None, message: Any = None, name: Any = None, id: Any = None, **_: Any  # noqa: A002
+    ) -> None:
+        if self._mine(sender):
+            self.note("rejected", task=name, id=id, reason="no such task is registered")
+
+    def _on_rejected(
+        self, sender: Any = None, message: Any = None, exc: Any = None, **_: Any
+    ) -> None:
+        if self._mine(sender):
+            headers = getattr(message, "headers", None) or {}
+            reason = str(exc) if exc is not None else "not a task message"
+            self.note("rejected", task=headers.get("task"), id=headers.get("id"), reason=reason)
+
+    def lose(self, task: str, id: str, reason: str) -> None:  # noqa: A002
+        """End the running execution of a task that its worker took with it."""
+        self._finish("lost", task, id, reason=reason)
+
+    def _end(self, kind: str, sender: Any, id: str, **details: Any) -> None:  # noqa: A002
+        self._finish(kind, sender.name, id, **details)
+
+    def _finish(self, kind: str, task: str, id: str, **details: Any) -> None:  # noqa: A002
+        with self.lock:
+            number = self._which(id)
+            worker = self._begun[number][0] if number is not None else None
+        self.note(kind, task=task, id=id, execution=number, worker=worker, **details)
+
+    def _which(self, id: str) -> int | None:  # noqa: A002
+        """The open execution of a task: the caller's own, or else the oldest."""
+        stack = self._running.get(get_ident(), ())
+        opened = self._open.get(id, [])
+        mine = next((number for i, number in reversed(stack) if i == id), None)
+        if mine in opened:
+            opened.remove(mine)
+            return mine
+        if mine is None and opened:
+            return opened.pop(0)
+        return None
+
+    def running(self) -> list[tuple[str, str, str | None]]:
+        """Label, task and worker of each execution that has not ended, oldest first."""
+        with self.lock:
+            numbers = {n: i for i, opened in self._open.items() for n in opened}
+            return [
+                (self._labels[numbers[n]], self._begun[n][1], self._begun[n][0])
+                for n in sorted(numbers)
+            ]
+
+
+def _countdown(eta: str, app: Celery) -> float | None:
+    """Seconds from now until an ETA as Celery writes it into a message."""
+    try:
+        due = datetime.fromisoformat(eta)
+    except ValueError:
+        return None
+    if due.tzinfo is None:
+        due = due.replace(tzinfo=app.timezone)
+    return round((due - app.now()).total_seconds(), 6)
+
+
+#: Headers of Celery's message protocol 2 (`celery/app/amqp.py`); what is left is the user's.
+_OWN_HEADERS = frozenset(
+    "lang task id shadow eta expires group group_index retries timelimit root_id parent_id "
+    "argsrepr kwargsrepr origin ignore_result replaced_task_nesting stamped_headers stamps "
+    "compression redelivered".split()
+)

@@ -1,0 +1,1 @@
+"""Texts about a history. Nothing here imports pytest or Celery."""

@@ -1,0 +1,154 @@
+"""A history as a table that a person reads: when, which task, what happened to it.
+
+One line an execution or a turning point. What went as expected takes one line (``charge#1
+succeeded``); a received or acknowledged message takes none, because nothing was decided
+there. Times are relative to the beginning of the workflow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from pytest_celeryflow.history import Event, History
+
+__all__ = ["duration", "timeline"]
+
+_MARKS = {
+    "published": "→",
+    "started": "▸",
+    "retried": "↻",
+    "succeeded": "✓",
+    "failed": "✗",
+    "rejected": "⊘",
+    "ignored": "–",
+    "revoked": "⊘",
+    "expired": "⊘",
+    "redelivered": "⟲",
+    "lost": "☠",
+    "dropped": "☠",
+    "fault": "⚡",
+}
+_LONG = 60
+
+
+def timeline(history: History, *, began: float = 0.0, limit: int = 200) -> str:
+    """The history as text.
+
+    Args:
+        history: What happened.
+        began: The time, in seconds, that counts as zero.
+        limit: The most lines; the middle is folded beyond.
+    """
+    rows = list(_rows(history, began))
+    if not rows:
+        return "nothing happened"
+    folded = len(rows) - limit
+    if folded > 0:
+        half = limit // 2
+        rows = [*rows[:half], ("", "", f"… {folded} more lines"), *rows[-half:]]
+    times = max(len(row[0]) for row in rows)
+    names = max(len(row[1]) for row in rows)
+    return "\n".join(f"{at:>{times}}  {name:<{names}}  {said}".rstrip() for at, name, said in rows)
+
+
+def _rows(history: History, began: float) -> Iterator[tuple[str, str, str]]:
+    several = len({e.worker for e in history if e.worker is not None}) > 1
+    begun: dict[int, Event] = {}
+    last = None
+    for event in history:
+        if event.kind == "started" and event.execution is not None:
+            begun[event.execution] = event
+        said = _said(event, begun)
+        if said is None:
+            continue
+        at = duration(event.at - began)
+        shown = at if at != last else ""
+        last = at
+        where = f"  [{event.worker}]" if several and event.worker else ""
+        yield shown, event.label or "", f"{_MARKS.get(event.kind, '·')} {said}{where}"
+
+
+def _said(event: Event, begun: dict[int, Event]) -> str | None:
+    told = event.details
+    if event.kind in ("received", "acked", "clock"):
+        return None
+    if event.kind == "published":
+        return _published(told)
+    if event.kind == "started":
+        return f"started with {_arguments(told)}" + (
+            ", redelivered" if told.get("redelivered") else ""
+        )
+    if event.kind == "retried":
+        wait = told.get("countdown")
+        when = f" in {duration(wait)}" if wait is not None else ""
+        cause = told.get("error")
+        return f"to be retried{when}" + (f": {_error(cause)}" if cause is not None else "")
+    if event.kind == "succeeded":
+        return f"returned {_short(told.get('result'))}" + _took(event, begun)
+    if event.kind == "failed":
+        return f"failed: {_error(told.get('error'))}" + _took(event, begun)
+    if event.kind == "redelivered":
+        return f"back in queue {told.get('queue')!r}"
+    reason = told.get("reason") or told.get("error")
+    return event.kind + (f": {_short(reason)}" if reason is not None else "")
+
+
+def _published(told: Any) -> str | None:
+    """A publication is a line of its own when there is something to say about it."""
+    parts = []
+    if told.get("countdown"):
+        parts.append(f"due in {duration(told['countdown'])}")
+    if told.get("queue") not in (None, "celery"):
+        parts.append(f"to queue {told['queue']!r}")
+    return f"published {', '.join(parts)}" if parts and not told.get("retries") else None
+
+
+def _took(event: Event, begun: dict[int, Event]) -> str:
+    start = begun.get(event.execution or 0)
+    took = event.at - start.at if start is not None else 0.0
+    return f" after {duration(took)}" if took >= 0.001 else ""  # noqa: PLR2004 - a millisecond
+
+
+def _arguments(told: Any) -> str:
+    parts = [_short(a) for a in told.get("args", ())]
+    parts += [f"{k}={_short(v)}" for k, v in told.get("kwargs", {}).items()]
+    return f"({', '.join(parts)})" + (f", retry {told['retries']}" if told.get("retries") else "")
+
+
+def _error(error: Any) -> str:
+    if isinstance(error, BaseException):
+        return _cut(f"{type(error).__name__}: {error}".rstrip(": "))
+    return _short(error)
+
+
+def _short(value: Any) -> str:
+    try:
+        return _cut(repr(value))
+    except Exception:  # noqa: BLE001 - a user's broken __repr__
+        return f"<{type(value).__name__}>"
+
+
+def _cut(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= _LONG else text[: _LONG - 1] + "…"
+
+
+def duration(seconds: float) -> str:
+    """A length of time as a person says it: ``0s``, ``250ms``, ``1.5s``, ``2h 5m``, ``3d 1h``.
+
+    >>> duration(7500)
+    '2h 5m'
+    """
+    sign, rest = ("-", -seconds) if seconds < 0 else ("", seconds)
+    if rest < 1:  # below a second
+        return f"{sign}{rest * 1000:.3g}ms" if rest >= 0.0005 else "0s"  # noqa: PLR2004
+    if rest < 60:  # noqa: PLR2004 - below a minute
+        return f"{sign}{rest:.4g}s"
+    units = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
+    parts, left = [], round(rest)
+    for unit, size in units:
+        if left >= size:
+            parts.append(f"{left // size}{unit}")
+            left %= size
+    return sign + " ".join(parts[:2])

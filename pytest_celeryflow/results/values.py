@@ -1,0 +1,92 @@
+"""A store of bytes under keys, with expiry on a clock that is given to it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+__all__ = ["Values", "Waiter"]
+
+#: Waits until something is so, at most some seconds (``None``: as long as it takes); tells
+#: whether it became so.
+Waiter = Callable[[Callable[[], bool], float | None], bool]
+
+
+class Values:
+    """Values of any kind under keys of bytes.
+
+    Args:
+        now: Gives the present, in seconds; what has expired by then is gone.
+        wait: How a reader waits for a change.
+    """
+
+    def __init__(self, now: Callable[[], float], wait: Waiter) -> None:
+        self.lock = threading.RLock()
+        self.wait = wait
+        #: Called after each change: wakes those who wait.
+        self.changed: Callable[[], None] = _nothing
+        #: Grows with each change.
+        self.version = 0
+        self._now = now
+        self._values: dict[bytes, Any] = {}
+        self._ends: dict[bytes, float] = {}
+
+    def get(self, key: bytes) -> Any:
+        """The value, or ``None``."""
+        with self.lock:
+            end = self._ends.get(key)
+            if end is not None and end <= self._now():
+                del self._values[key], self._ends[key]
+            return self._values.get(key)
+
+    def set(self, key: bytes, value: Any, seconds: float | None = None) -> None:
+        """Store a value, for some seconds or for good."""
+        with self.lock:
+            self._values[key] = value
+            self._ends.pop(key, None)
+            if seconds:
+                self._ends[key] = self._now() + seconds
+            self.version += 1
+        self.changed()
+
+    def setdefault(self, key: bytes, value: Any) -> Any:
+        """The value under the key, which is this one if there was none."""
+        with self.lock:
+            known = self.get(key)
+            if known is None:
+                self._values[key] = known = value
+            return known
+
+    def delete(self, key: bytes) -> bool:
+        """Forget a value; whether there was one."""
+        with self.lock:
+            there = self.get(key) is not None
+            self._values.pop(key, None)
+            self._ends.pop(key, None)
+        return there
+
+    def expire(self, key: bytes, seconds: float) -> bool:
+        """Let a value live for so many seconds from now; whether there is one."""
+        with self.lock:
+            if self.get(key) is None:
+                return False
+            self._ends[key] = self._now() + seconds
+            return True
+
+    def incr(self, key: bytes, by: int = 1) -> int:
+        """Add to a number, which is 0 if there was none, and keep its expiry."""
+        with self.lock:
+            value = int(self.get(key) or 0) + by
+            self._values[key] = value
+            self.version += 1
+        self.changed()
+        return value
+
+    def __iter__(self) -> Iterator[bytes]:
+        with self.lock:
+            return iter([key for key in list(self._values) if self.get(key) is not None])
+
+
+def _nothing() -> None:
+    """The default of `Values.changed`."""

@@ -1,0 +1,82 @@
+"""asyncio on the virtual clock: an event loop's wait is waiting in the world.
+
+A loop asks its selector to wait until the next timer is due. The selector is exchanged, for
+as long as the loop runs, for one that looks at real input first and then lets virtual time
+pass (`asyncio/base_events.py:BaseEventLoop._run_once`). A loop that waits for real input
+(sockets, a thread) waits for it in real time, at most a second at a time.
+
+Not modelled: uvloop, which is not built on selectors, and loops that ran before the
+simulation began and were never entered again, unless it began inside of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from asyncio import base_events, selector_events
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from pytest_celeryflow.sim.world import World
+
+__all__ = ["virtual_loops"]
+
+#: Real seconds to wait for real input before virtual time goes on.
+_PATIENCE = 1.0
+
+
+class _VirtualSelector:
+    """A selector whose timeouts are virtual."""
+
+    def __init__(self, loop: Any, selector: Any, world: World) -> None:
+        self._loop, self.real, self._world = loop, selector, world
+
+    def select(self, timeout: float | None = None) -> Any:
+        events = self.real.select(0)
+        if events or timeout == 0:
+            return events
+        # The loop's own wake-up pipe is always registered; anything else is real input.
+        outside = len(self.real.get_map()) > 1 or self._loop._default_executor is not None
+        if timeout is None:
+            return self.real.select(None if outside else _PATIENCE)
+        if outside and (events := self.real.select(min(timeout, _PATIENCE))):
+            return events
+        self._world.block(None, timeout)
+        return self.real.select(0)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
+
+
+@contextmanager
+def virtual_loops(world: World) -> Iterator[None]:
+    """Let every event loop that this thread runs wait in the world."""
+    run_forever = base_events.BaseEventLoop.run_forever
+
+    def run_virtually(loop: Any) -> None:
+        selector = getattr(loop, "_selector", None)
+        mine = threading.get_ident() == world.thread and World.current is world
+        if not mine or selector is None or isinstance(selector, _VirtualSelector):
+            run_forever(loop)
+            return
+        loop._selector = _VirtualSelector(loop, selector, world)
+        outer = asyncio._get_running_loop()
+        asyncio._set_running_loop(None)
+        try:
+            run_forever(loop)
+        finally:
+            asyncio._set_running_loop(outer)
+            loop._selector = selector
+
+    outer = asyncio._get_running_loop()
+    inside = outer if isinstance(outer, selector_events.BaseSelectorEventLoop) else None
+    base_events.BaseEventLoop.run_forever = run_virtually  # type: ignore[method-assign]
+    if inside is not None:
+        inside._selector = _VirtualSelector(inside, inside._selector, world)  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        base_events.BaseEventLoop.run_forever = run_forever  # type: ignore[method-assign]
+        if inside is not None:
+            inside._selector = inside._selector.real  # type: ignore[attr-defined]

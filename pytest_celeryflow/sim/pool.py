@@ -1,0 +1,257 @@
+"""The worker's pool: as many slots as prefork has processes, each a greenlet.
+
+A job is billiard's own `ApplyResult` (`billiard/pool.py`), which is what prefork hands to
+Celery: when it accepts, succeeds, fails, is terminated or times out it calls the request's
+callbacks in billiard's order. Ours is only where the function runs, and what a process's
+death means for it.
+
+Time limits follow `billiard.pool.Pool`: at the soft one the request is told and
+`SoftTimeLimitExceeded` is raised where the task stands (``on_soft_timeout``); at the hard
+one the job fails with `TimeLimitExceeded`, the request is told, and the task is unwound
+(``on_hard_timeout``). A task that never waits is never interrupted: it takes no time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+from billiard.einfo import ExceptionInfo
+from billiard.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded
+from billiard.pool import ApplyResult
+from celery import signals
+from celery.concurrency.base import BasePool
+
+from pytest_celeryflow.recorder import Recorder
+from pytest_celeryflow.sim.world import Fiber, Killed, Timer, World
+
+__all__ = ["Job", "SimPool"]
+
+#: Process ids of the simulated pool begin here; one a slot.
+_FIRST_PID = 100
+
+
+class Job(ApplyResult):  # type: ignore[misc]
+    """One task in the pool, from its submission until its callbacks have run."""
+
+    def __init__(self, pool: SimPool, target: Any, args: Any, kwargs: Any, **options: Any) -> None:
+        super().__init__(pool.jobs, options.pop("callback", None), **options)
+        self.pool = pool
+        self.target, self.args, self.kwargs = target, args, kwargs
+        self.fiber: Fiber | None = None
+        self.slot = -1
+        self.over = False
+        self._limits: list[Timer] = []
+
+    @property
+    def name(self) -> str:
+        """``start <label>``."""
+        return f"start {self.label}"
+
+    @property
+    def label(self) -> str:
+        """The task's label, or its id."""
+        return self.pool.recorder.label(self.correlation_id, self.args[0])
+
+    def make(self) -> None:
+        """Start it in a free slot (the move)."""
+        self.pool.start_job(self)
+
+    def run(self) -> None:
+        """What the slot's process does with it (`billiard.pool.Worker.workloop`)."""
+        try:
+            self._ack(None, time.monotonic(), self.pool.pid(self.slot), None)
+            if self.ready():  # terminated on acceptance: it had been revoked
+                return
+            self._start_limits()
+            try:
+                value = (True, self.target(*self.args, **self.kwargs))
+            except (Killed, KeyboardInterrupt):
+                raise
+            except BaseException as exc:
+                if _is_for_the_test(exc):
+                    raise
+                value = (False, ExceptionInfo())
+            if not self.ready():
+                self.leave()
+                self._set(None, value)
+        finally:
+            self.end()
+
+    def leave(self) -> None:
+        """The function has returned: from here on, the worker's own process acts."""
+        self._stop_limits()
+        if self.fiber is not None:
+            self.fiber.join_blocks = False
+
+    def end(self) -> None:
+        """Give the slot back."""
+        if not self.over:
+            self.over = True
+            self._stop_limits()
+            self.pool.end_job(self)
+
+    def cut_off(self) -> None:
+        """Unwind the function where it stands, as a killed process would stop there."""
+        fiber, world = self.fiber, self.pool.world
+        if fiber is None or fiber.dead or world.fiber is fiber:
+            return
+        silenced = self.pool.recorder.silenced
+        silenced.add(fiber.greenlet)
+        try:
+            world.kill(fiber)
+        finally:
+            silenced.discard(fiber.greenlet)
+
+    def terminate(self, signum: int) -> None:
+        """`ApplyResult.terminate`: the worker was asked to terminate the process."""
+        super().terminate(signum)
+        if self.slot >= 0 and not self.ready():
+            self.pool.kill_job(self, signum)
+
+    def _start_limits(self) -> None:
+        world, limits = self.pool.world, self._limits
+        if self._soft_timeout:
+            limits.append(world.call_after(self._soft_timeout, self._soft, name="soft limit"))
+        if self._timeout:
+            limits.append(world.call_after(self._timeout, self._hard, name="hard limit"))
+        for timer in limits:
+            timer.essential = self._interruptible
+
+    def _interruptible(self) -> bool:
+        return not self.over and self.fiber is not None
+
+    def _stop_limits(self) -> None:
+        for timer in self._limits:
+            timer.cancel()
+
+    def _soft(self) -> None:
+        if self.ready() or self.fiber is None or not self.fiber.parked:
+            return
+        world = self.pool.world
+        world.attend(self.pool.worker)
+        self.handle_timeout(soft=True)
+        world.enter(self.fiber, SoftTimeLimitExceeded(self._soft_timeout))
+
+    def _hard(self) -> None:
+        if self.ready():
+            return
+        self.pool.world.attend(self.pool.worker)
+        try:
+            raise TimeLimitExceeded(self._timeout)
+        except TimeLimitExceeded:
+            self._set(self._job, (False, ExceptionInfo()))
+        self.handle_timeout(soft=False)
+        self.cut_off()
+        self.end()
+
+
+def _is_for_the_test(exc: BaseException) -> bool:
+    """Whether an exception is pytest's own outcome: `pytest.fail` or `skip` in a task."""
+    return not isinstance(exc, (Exception, SystemExit))
+
+
+class SimPool(BasePool):  # type: ignore[misc]
+    """Slots, and jobs that wait for one."""
+
+    world: World
+    recorder: Recorder
+    worker: Any
+
+    def on_start(self) -> None:
+        """Announce the pool's processes, as prefork does in each (`process_initializer`)."""
+        self.jobs: dict[int, Job] = {}
+        self.waiting: deque[Job] = deque()
+        self.slots: list[Job | None] = [None] * self.limit
+        signals.worker_process_init.send(sender=None)
+
+    def on_stop(self) -> None:
+        """Let go of what still runs: its messages go back to the broker, if unacknowledged."""
+        self.waiting.clear()
+        for job in self.running():
+            job.cut_off()
+        signals.worker_process_shutdown.send(sender=None, pid=_FIRST_PID, exitcode=0)
+
+    on_terminate = on_stop
+
+    def pid(self, slot: int) -> int:
+        """The process id that requests are told for a slot."""
+        return _FIRST_PID + slot
+
+    def running(self) -> list[Job]:
+        """The jobs that occupy a slot."""
+        return [job for job in self.slots if job is not None]
+
+    def on_apply(
+        self, target: Any, args: Any = (), kwargs: Any = None, **options: Any
+    ) -> Job:
+        """Take a job; it starts when a slot is free."""
+        options.pop("waitforslot", None)
+        callbacks_propagate = options.pop("callbacks_propagate", ())
+        name, task_id, request, *message = args
+        job = Job(
+            self,
+            target,
+            # A process gets a copy of the request; in ours both sides share the memory.
+            (name, task_id, dict(request), *message),
+            kwargs or {},
+            callback=options.get("callback"),
+            accept_callback=options.get("accept_callback"),
+            timeout_callback=options.get("timeout_callback"),
+            error_callback=options.get("error_callback"),
+            soft_timeout=options.get("soft_timeout") or self.options.get("soft_timeout"),
+            timeout=options.get("timeout") or self.options.get("timeout"),
+            correlation_id=options.get("correlation_id"),
+            callbacks_propagate=callbacks_propagate,
+        )
+        self.recorder.job_submitted(job.correlation_id)
+        self.waiting.append(job)
+        return job
+
+    def moves(self) -> Iterator[Job]:
+        """The next job, if a slot is free."""
+        if self.waiting and None in self.slots:
+            yield self.waiting[0]
+
+    def start_job(self, job: Job) -> None:
+        """Give a waiting job a slot and let it run until it first waits."""
+        self.waiting.remove(job)
+        job.slot = self.slots.index(None)
+        self.slots[job.slot] = job
+        job.fiber = Fiber(
+            self.world, job.label, job.run, app=self.app, worker=self.worker, is_task=True
+        )
+        self.world.spawn(job.fiber)
+
+    def end_job(self, job: Job) -> None:
+        """Free a job's slot."""
+        if job.slot >= 0 and self.slots[job.slot] is job:
+            self.slots[job.slot] = None
+        self.jobs.pop(job._job, None)
+        self.recorder.job_done(job.correlation_id)
+
+    def terminate_job(self, pid: int, signal: Any = None) -> None:
+        """Kill the process of a slot (``revoke(terminate=True)``)."""
+        for job in self.running():
+            if self.pid(job.slot) == pid:
+                self.kill_job(job, int(signal or 15))
+
+    def kill_job(self, job: Job, signum: int) -> None:
+        """A signal ends the process: the job fails as `billiard` reports a lost one."""
+        job._terminated = signum
+        job.cut_off()
+        if not job.ready():
+            job._set_terminated(signum)
+        job.end()
+
+    def flush(self) -> None:
+        """Forget jobs that have not started (the connection was lost)."""
+        for job in list(self.waiting):
+            self.waiting.remove(job)
+            job.end()
+
+    def _get_info(self) -> dict[str, Any]:
+        pids = [self.pid(slot) for slot in range(self.limit)]
+        return {**super()._get_info(), "processes": pids}

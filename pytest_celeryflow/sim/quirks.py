@@ -1,0 +1,46 @@
+"""Where Celery and kombu bound a function before the clock could replace it.
+
+freezegun replaces names in modules; a default argument keeps the real function. These are
+the ones that the simulation depends on, on kombu 5.3 to 5.7 and Celery 5.4 to 5.7:
+
+* ``kombu.asynchronous.timer.to_timestamp(time=monotonic)``: an ETA would be converted to the
+  machine's real monotonic time. Older kombu used wall time (``time=_time``) there.
+* ``kombu.utils.uuid.uuid(_uuid=uuid4)``: every id that Celery makes.
+* ``celery.app.trace.build_tracer(monotonic=time.monotonic)``: the runtime of a task.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from celery.app import trace
+from kombu.asynchronous import timer
+from kombu.utils.uuid import uuid
+
+from pytest_celeryflow.clock import real_functions
+
+__all__ = ["default_arguments"]
+
+_FUNCTIONS: tuple[Callable[..., Any], ...] = (
+    timer.to_timestamp,
+    uuid,
+    trace.build_tracer,
+)
+
+
+@contextmanager
+def default_arguments(uuid4: Callable[[], Any]) -> Iterator[None]:
+    """Give these functions the virtual clock and seeded identifiers as defaults."""
+    real = real_functions()
+    stand_ins = {id(real["monotonic"]): time.monotonic, id(real["uuid4"]): uuid4}
+    kept = [(function, function.__defaults__ or ()) for function in _FUNCTIONS]
+    for function, defaults in kept:
+        function.__defaults__ = tuple(stand_ins.get(id(d), d) for d in defaults)  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        for function, defaults in kept:
+            function.__defaults__ = defaults  # type: ignore[attr-defined]

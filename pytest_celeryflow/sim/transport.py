@@ -1,0 +1,102 @@
+"""The kombu transport of the simulation: waiting for a message is waiting in the world."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from pytest_celeryflow.broker import channel as base
+from pytest_celeryflow.broker.queues import Broker, Stored
+from pytest_celeryflow.sim.world import Fiber, World
+
+__all__ = ["SCHEME", "BrokerSource", "Deliver", "SimTransport"]
+
+SCHEME = "celeryflow-sim"
+
+
+class SimTransport(base.Transport):
+    """A connection whose owner waits in the world."""
+
+    worlds: ClassVar[dict[Broker, World]] = {}
+
+    def __init__(self, client: Any, **kwargs: Any) -> None:
+        super().__init__(client, **kwargs)
+        self.world = self.worlds[self.broker]
+        self.inbox: list[tuple[base.Channel, Stored]] = []
+        self.fiber: Fiber | None = None
+        #: Set to let a worker's loop go round once without a message.
+        self.nudged = False
+
+    def drain_events(self, connection: Any, timeout: float | None = None) -> None:
+        """Wait for a message and let its consumer have it.
+
+        A worker waits without limit, whatever its loop asks for: it is nudged when there is
+        something else for its loop to do.
+
+        Raises:
+            TimeoutError: None came in time, or the worker was nudged.
+        """
+        world = self.world
+        self.check()
+        self.fiber = world.fiber
+        in_worker = self.fiber is not None and not self.fiber.is_task
+        self.receiving = True
+        try:
+            world.block(self._has_something, None if in_worker else timeout)
+        finally:
+            self.receiving = False
+            self.fiber = None
+        self.check()
+        if self.inbox:
+            channel, message = self.inbox.pop(0)
+            channel.receive(message.queue, message)
+            return
+        self.nudged = False
+        raise socket.timeout("timed out")
+
+    def _has_something(self) -> bool:
+        return bool(self.inbox) or self.nudged
+
+
+@dataclass(slots=True)
+class Deliver:
+    """The move: the next message of a queue goes to one consumer."""
+
+    broker: Broker
+    message: Stored
+    channel: base.Channel
+
+    @property
+    def name(self) -> str:
+        """``deliver <task> from <queue>``."""
+        return f"deliver {self.message.headers.get('task', 'control')} from {self.message.queue}"
+
+    def make(self) -> None:
+        """Take the message and let the consumer's greenlet go on with it."""
+        taken = self.broker.take(self.message.queue)
+        if taken is None:
+            return
+        transport: SimTransport = self.channel.connection
+        transport.inbox.append((self.channel, taken))
+        self.broker.rotate(taken.queue, self.channel)
+        if transport.fiber is not None:
+            transport.world.enter(transport.fiber)
+
+
+class BrokerSource:
+    """The moves of one broker: control messages first, then tasks by age."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+
+    def moves(self) -> Iterator[Deliver]:
+        """A delivery for each queue head and each consumer that has room for it."""
+        offers = sorted(
+            self._broker.deliverable(),
+            key=lambda offer: (offer[0].task_id is not None, offer[0].number),
+        )
+        for message, channels in offers:
+            for channel in channels:
+                yield Deliver(self._broker, message, channel)  # type: ignore[arg-type]

@@ -1,0 +1,68 @@
+"""Notices who waits for a result, so that a wait that can never end is an error at once.
+
+Celery's backends wait in different ways: some sleep and look again, some drain events. All
+of them pass through ``wait_for_pending`` or ``iter_native`` (`celery/result.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from pytest_celeryflow.sim.world import World
+
+__all__ = ["watch_waits"]
+
+
+@contextmanager
+def watch_waits(backend: Any, world: World, explain: Callable[..., str]) -> Iterator[None]:
+    """Mark every wait for a result through this backend."""
+    wait_for_pending, iter_native = backend.wait_for_pending, backend.iter_native
+
+    @contextmanager
+    def waiting(result: Any, timeout: float | None) -> Iterator[None]:
+        fiber = world.fiber
+        if timeout is not None:
+            # Time does pass until then, whatever the backend's way to look at the clock.
+            world.call_after(timeout, _nothing, name="result timeout")
+        if fiber is not None:
+            fiber.polls += 1
+            try:
+                yield
+            finally:
+                fiber.polls -= 1
+            return
+        outer = world.hopeless
+        world.hopeless = lambda: explain(result=result.id) if timeout is None else None
+        world.waits += 1
+        try:
+            yield
+        finally:
+            world.waits -= 1
+            world.hopeless = outer
+
+    def marked_wait(result: Any, *args: Any, **kwargs: Any) -> Any:
+        with waiting(result, kwargs.get("timeout")):
+            return wait_for_pending(result, *args, **kwargs)
+
+    def marked_iter(result: Any, *args: Any, **kwargs: Any) -> Any:
+        timeout = kwargs.get("timeout", args[0] if args else None)
+        inner = iter_native(result, *args, **kwargs)
+        while True:
+            with waiting(result, timeout):
+                try:
+                    item = next(inner)
+                except StopIteration:
+                    return
+            yield item
+
+    backend.wait_for_pending, backend.iter_native = marked_wait, marked_iter
+    try:
+        yield
+    finally:
+        del backend.wait_for_pending, backend.iter_native
+
+
+def _nothing() -> None:
+    """A moment that only has to come."""

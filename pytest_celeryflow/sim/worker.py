@@ -1,0 +1,219 @@
+"""Celery's own worker in the world: `WorkController`, `Consumer`, its loop, all as they are.
+
+Only the pool and the timer are ours (`pool.py`, `timer.py`). The worker's main loop runs in
+a greenlet of its own: Celery's ``synloop`` (`celery/worker/loops.py`) waits in
+``connection.drain_events``, which is waiting in the world, so that reconnecting, consuming
+and quality of service are Celery's own code too.
+
+`celery.worker.state` is one set of globals a process. Several workers in one process need
+one each: the contents are exchanged when the turn passes from one worker to another.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from celery import Celery, _state, signals
+from celery.worker import WorkController, state
+
+from pytest_celeryflow.recorder import Recorder
+from pytest_celeryflow.sim.pool import SimPool
+from pytest_celeryflow.sim.timer import SimTimer
+from pytest_celeryflow.sim.world import Fiber, World
+
+__all__ = ["SimWorker"]
+
+
+class _Controller(WorkController):  # type: ignore[misc]
+    def on_consumer_ready(self, consumer: Any) -> None:
+        signals.worker_ready.send(sender=consumer)  # as celery/apps/worker.py does
+
+
+class SimWorker:
+    """One simulated worker.
+
+    Args:
+        world: Where it lives.
+        app: Whose tasks it runs.
+        recorder: Told what its pool does.
+        name: Its node name, ``"w1"``.
+        concurrency: Slots of its pool.
+        prefetch_multiplier: As Celery's setting; ``None`` takes the app's.
+        queues: Names of the queues to consume; ``None`` takes the app's.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        app: Celery,
+        recorder: Recorder,
+        *,
+        name: str,
+        concurrency: int,
+        prefetch_multiplier: int | None,
+        queues: tuple[str, ...] | None,
+    ) -> None:
+        self.world, self.app, self.name = world, app, name
+        self.memory = _Memory()
+        parts = {"world": world, "recorder": recorder, "worker": self}
+        pool_cls = type("SimPool", (SimPool,), {**parts, "app": app})
+        timer_cls = type("SimTimer", (SimTimer,), {"world": world, "worker": self})
+        world.attend(self)
+        with _fixups_resting(app):
+            self.controller = _Controller(
+                app=app,
+                hostname=name,
+                pool=pool_cls,
+                timer_cls=timer_cls,
+                concurrency=concurrency,
+                prefetch_multiplier=prefetch_multiplier,
+                queues=list(queues) if queues is not None else None,
+                without_gossip=True,
+                without_mingle=True,
+                without_heartbeat=True,
+                loglevel="WARN",
+                use_eventloop=False,
+            )
+        # Creating the pool forbids waiting for results everywhere; only tasks must not.
+        _state._set_task_join_will_block(False)
+        self.fiber = Fiber(world, name, self._run, app=app, worker=self, is_task=False)
+
+    @property
+    def pool(self) -> SimPool:
+        """Its pool."""
+        return self.controller.pool  # type: ignore[no-any-return]
+
+    @property
+    def consumer(self) -> Any:
+        """Its consumer."""
+        return self.controller.consumer
+
+    def _run(self) -> None:
+        self.controller.blueprint.start(self.controller)
+
+    def start(self) -> None:
+        """Start it; it waits for messages afterwards."""
+        self.world.spawn(self.fiber)
+        self.world.housekeeping.append(self.tidy)
+        self.world.sources.append(self.pool)
+
+    def tidy(self) -> None:
+        """Let its loop go round when it has more to do than to wait for messages."""
+        consumer = self.consumer
+        qos = consumer.qos
+        while consumer._pending_operations or (qos is not None and qos.prev != qos.value):
+            if not self._nudge():
+                return
+
+    def _nudge(self) -> bool:
+        connection = self.consumer.connection
+        transport = connection.transport if connection is not None else None
+        if transport is None or transport.fiber is not self.fiber:
+            return False
+        transport.nudged = True
+        self.world.enter(self.fiber)
+        return True
+
+    def stop(self) -> None:
+        """Stop it as a warm shutdown does, except that nothing is waited for."""
+        self.world.attend(self)
+        for source, places in ((self.pool, self.world.sources), (self.tidy, self.world.housekeeping)):
+            if source in places:  # type: ignore[operator]
+                places.remove(source)  # type: ignore[attr-defined]
+        self.controller.stop()
+        if self.fiber.parked and not self._nudge():
+            self.world.kill(self.fiber)
+
+
+class _Memory:
+    """What `celery.worker.state` holds for one worker."""
+
+    def __init__(self) -> None:
+        self.requests: dict[str, Any] = {}
+        self.sets: list[set[Any]] = [set() for _ in _SETS]
+        self.revoked = type(state.revoked)(
+            maxlen=state.REVOKES_MAX, expires=state.REVOKE_EXPIRES
+        ).__dict__
+        self.successful = type(state.successful_requests)(
+            maxlen=state.SUCCESSFUL_MAX, expires=state.SUCCESSFUL_EXPIRES
+        ).__dict__
+        self.total: dict[str, int] = {}
+        self.all_total = [0]
+        self.revoked_stamps: dict[str, Any] = {}
+
+    def exchange(self) -> None:
+        """Swap these contents with those of the globals."""
+        _swap_dicts(state.requests, self.requests)
+        for number, name in enumerate(_SETS):
+            weak = getattr(state, name)
+            weak.data, self.sets[number] = self.sets[number], weak.data
+        for limited, mine in ((state.revoked, self.revoked), (state.successful_requests, self.successful)):
+            _swap_dicts(limited.__dict__, mine)
+        _swap_dicts(state.total_count, self.total)
+        state.all_total_count[:], self.all_total = self.all_total, list(state.all_total_count)
+        _swap_dicts(state.revoked_stamps, self.revoked_stamps)
+
+
+#: WeakSets of `celery.worker.state`, in the versions that have them (scheduled: 5.7).
+_SETS = tuple(
+    name
+    for name in ("reserved_requests", "active_requests", "scheduled_requests")
+    if hasattr(state, name)
+)
+
+
+def _swap_dicts(one: dict[Any, Any], other: dict[Any, Any]) -> None:
+    kept = dict(one)
+    one.clear()
+    one.update(other)
+    other.clear()
+    other.update(kept)
+
+
+@contextmanager
+def separate_memories(world: World) -> Iterator[None]:
+    """Give each worker its own `celery.worker.state`, and put the process's own back."""
+    outer, active = _Memory(), None
+
+    def attend(worker: Any) -> None:
+        nonlocal active
+        if worker is active or not isinstance(worker, SimWorker):
+            return
+        (active.memory if active is not None else outer).exchange()
+        worker.memory.exchange()
+        active = worker
+
+    world.entering.append(attend)
+    try:
+        yield
+    finally:
+        if active is not None:
+            active.memory.exchange()
+            outer.exchange()
+        world.entering.remove(attend)
+
+
+@contextmanager
+def _fixups_resting(app: Celery) -> Iterator[None]:
+    """Keep Celery's Django fixup from closing the test's own database connection.
+
+    On ``worker_init`` it closes every connection and arranges for more closing after each
+    task (`celery/fixups/django.py:DjangoWorkerFixup`), which is right in a worker's process
+    and would end the transaction of a test in the same thread.
+    """
+    receivers = signals.worker_init.receivers or []
+    resting = [entry for entry in receivers if _is_django_fixup(entry[1])]
+    for entry in resting:
+        receivers.remove(entry)
+    try:
+        yield
+    finally:
+        receivers.extend(resting)
+
+
+def _is_django_fixup(receiver: Any) -> bool:
+    target = receiver() if isinstance(receiver, weakref.ReferenceType) else receiver
+    return type(getattr(target, "__self__", None)).__name__ == "DjangoFixup"

@@ -1,0 +1,497 @@
+"""The step loop: one thread, one virtual clock, one move at a time.
+
+Everything that could happen next is a *move*: a message delivered to a worker, a task that
+starts or goes on, a timer that is due. `World.step` lets an oracle choose one and carries
+it out; when there is none, the clock jumps to the next timer. Whoever waits (the test, a
+task in ``time.sleep``, a worker without messages) waits in `World.block`: the test by
+driving the loop, a task by leaving its greenlet.
+
+Prior art: trio's `MockClock` and FoundationDB's simulator. Tasks run in greenlets of the
+test's own thread, so that database connections, transactions, `monkeypatch` and debuggers
+work; Celery's `LocalStack` keys on the greenlet (`celery/utils/threads.py`), so that
+``current_task`` is right by itself.
+
+Invariants:
+* Only the greenlet in `drive` picks moves; a fiber never switches to another fiber.
+* Time moves only in `drive`, and only when no move is enabled.
+* A timer with ``essential=False`` never makes the clock jump by itself: it belongs to
+  someone who merely polls, and polling what nobody will change would never end.
+"""
+
+from __future__ import annotations
+
+import heapq
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, ClassVar, Protocol
+
+from celery import Celery, _state
+from greenlet import getcurrent, greenlet
+
+from pytest_celeryflow.clock import VirtualClock, real_sleep
+from pytest_celeryflow.errors import CeleryflowError, WorkflowStalled
+
+__all__ = ["Fiber", "Killed", "Move", "Source", "Timer", "World", "first_in_first_out"]
+
+_SECOND = 1_000_000
+
+#: More moves than this without the clock or the workflow getting anywhere is a livelock.
+MAX_MOVES = 2_000_000
+
+
+class Killed(BaseException):
+    """Thrown into a task's greenlet where prefork would have killed the process.
+
+    Not an `Exception`, so that a task's own handlers do not take it for an error. Its
+    ``finally`` blocks do run, which a killed process's would not: see the limitations.
+    """
+
+
+class Move(Protocol):
+    """One thing that can happen next."""
+
+    @property
+    def name(self) -> str:
+        """What it is, in words that are the same from run to run."""
+
+    def make(self) -> None:
+        """Let it happen."""
+
+
+class Source(Protocol):
+    """Whoever has moves to offer: a broker, a pool."""
+
+    def moves(self) -> Iterator[Move]:
+        """The moves that are enabled now, the most natural first."""
+
+
+def first_in_first_out(moves: Iterator[Move]) -> Move | None:
+    """The default oracle: what became possible first happens first."""
+    return next(moves, None)
+
+
+@dataclass(slots=True, eq=False)
+class Timer:
+    """A call at a moment of virtual time."""
+
+    due: int
+    call: Callable[[], Any]
+    essential: Callable[[], bool]
+    name: str = "timer"
+    cancelled: bool = False
+
+    def cancel(self) -> None:
+        """Never call it."""
+        self.cancelled = True
+
+    def make(self) -> None:
+        """Call it."""
+        if not self.cancelled:
+            self.call()
+
+
+def _yes() -> bool:
+    return True
+
+
+class Fiber:
+    """A greenlet of the world: a worker's main loop, or one task.
+
+    Attributes:
+        name: ``"w1"`` or a task's label.
+        app: The app that is current while it runs.
+        worker: Name of the worker that it runs in.
+        is_task: Whether it runs a task, where waiting for results is refused.
+        polls: Whether it is waiting for a result by looking again and again.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        name: str,
+        run: Callable[[], Any],
+        *,
+        app: Celery,
+        worker: Any,
+        is_task: bool,
+    ) -> None:
+        self.world = world
+        self.name = name
+        self.app = app
+        self.worker = worker
+        self.is_task = is_task
+        self.polls = 0
+        self.join_blocks = is_task
+        self.ready: Callable[[], bool] | None = None
+        self.timer: Timer | None = None
+        self.order = 0
+        self.error: BaseException | None = None
+        self._run = run
+        self._seen = -1
+        self.greenlet = greenlet(self._main)
+
+    def _main(self, *_: Any) -> None:
+        try:
+            self._run()
+        except Killed:
+            pass
+        except BaseException as exc:  # noqa: BLE001 - raised again in whoever drives
+            self.error = exc
+
+    @property
+    def dead(self) -> bool:
+        """Whether it has ended."""
+        return bool(self.greenlet.dead)
+
+    @property
+    def parked(self) -> bool:
+        """Whether it has begun and is waiting for something."""
+        return bool(self.greenlet) and self.greenlet is not getcurrent()
+
+    def make(self) -> None:
+        """Go on (the move)."""
+        self.world.enter(self)
+
+    def wake(self) -> None:
+        """Let it go on at the next step, whatever it waits for."""
+        self.world.wake(self)
+
+    def news(self) -> bool:
+        """Whether anything happened since it last looked: then it must look once more."""
+        return self._seen != self.world.activity
+
+    def looked(self) -> None:
+        """Note that it has seen everything that happened until now."""
+        self._seen = self.world.activity
+
+
+class World:
+    """Everything that is simulated together, on one thread.
+
+    Args:
+        clock: The virtual clock, already installed.
+    """
+
+    #: The world of this thread; two apps in one test share it.
+    current: ClassVar[World | None] = None
+
+    def __init__(self, clock: VirtualClock) -> None:
+        self.clock = clock
+        self.thread = threading.get_ident()
+        self.oracle: Callable[[Iterator[Move]], Move | None] = first_in_first_out
+        self.sources: list[Source] = []
+        #: Things to bring in order after each move, before anything is chosen.
+        self.housekeeping: list[Callable[[], None]] = []
+        #: Called with the worker whose code is about to run.
+        self.entering: list[Callable[[Any], None]] = []
+        #: Counts what happened, so that those who poll know whether to look again.
+        self.activity = 0
+        #: The fiber whose code runs now, or ``None`` for the test's own.
+        self.fiber: Fiber | None = None
+        #: Why the test's wait for a result can never end, if it waits for one.
+        self.hopeless: Callable[[], str | None] = lambda: None
+        #: How many waits for a result the test is in.
+        self.waits = 0
+        #: Ask each app whether all that is left to happen leads nowhere.
+        self.spinning: list[Callable[[], bool]] = []
+        #: Seeds `random` and the identifiers anew.
+        self.seed: Callable[[int], None] = _no_seed
+        #: Above zero, only what already runs goes on: no message is delivered.
+        self.held = 0
+        self._timers: list[tuple[int, int, Timer]] = []
+        self._order = count(1)
+        self._runnable: dict[Fiber, None] = {}
+        self._blocked: dict[Fiber, None] = {}
+        self._fibers: dict[greenlet, Fiber] = {}
+
+    # --- waiting ---
+
+    def block(
+        self, ready: Callable[[], bool] | None, timeout: float | None, *, polls: bool = False
+    ) -> bool:
+        """Wait until something is so, or for a while; whether it became so.
+
+        Args:
+            ready: What to wait for, or ``None`` to wait for the time alone.
+            timeout: Virtual seconds, or ``None``.
+            polls: The caller will look again and again.
+
+        Raises:
+            WorkflowStalled: It is the test that waits for a result, and nothing can come.
+        """
+        if ready is not None and ready():
+            return True
+        deadline = None if timeout is None else self.clock.us + max(round(timeout * _SECOND), 0)
+        fiber = self._fibers.get(getcurrent())
+        if fiber is None:
+            return self._block_test(ready, deadline)
+        polls = polls or bool(fiber.polls)
+        if deadline is not None:
+            fiber.looked()
+            essential = fiber.news if polls else _yes
+            fiber.timer = self.call_at(
+                deadline, fiber.wake, essential=essential, name=f"{fiber.name} wakes"
+            )
+        fiber.ready = ready
+        self._blocked[fiber] = None
+        try:
+            fiber.greenlet.parent.switch()
+        finally:
+            if fiber.timer is not None:
+                fiber.timer.cancel()
+                fiber.timer = None
+            fiber.ready = None
+            self._blocked.pop(fiber, None)
+        return ready is not None and ready()
+
+    def _block_test(self, ready: Callable[[], bool] | None, deadline: int | None) -> bool:
+        if threading.get_ident() != self.thread:
+            raise CeleryflowError(
+                "the simulation belongs to the thread that opened it; another thread cannot "
+                "wait for it. Use mode 'worker' for tests with threads of their own"
+            )
+        if self.drive(ready or _no, deadline):
+            return True
+        if self.waits and (deadline is None or ready is None or self.at_rest()):
+            why = self.hopeless()
+            if why is not None:
+                raise WorkflowStalled(why)
+        return False
+
+    def sleep_function(self) -> Callable[[float], None]:
+        """A plain function to stand in for ``time.sleep``."""
+
+        def sleep(seconds: float, /) -> None:
+            self.sleep(seconds)
+
+        return sleep
+
+    def sleep(self, seconds: float) -> None:
+        """What ``time.sleep`` does while the world exists."""
+        if threading.get_ident() != self.thread:
+            real_sleep(seconds)
+            return
+        if seconds < 0:
+            raise ValueError("sleep length must be non-negative")
+        if seconds > 0:
+            self.block(None, float(seconds))
+
+    # --- timers ---
+
+    def call_at(
+        self,
+        due: int,
+        call: Callable[[], Any],
+        *,
+        essential: Callable[[], bool] = _yes,
+        name: str = "timer",
+    ) -> Timer:
+        """Call something at a moment, given in the clock's microseconds."""
+        timer = Timer(due, call, essential, name)
+        heapq.heappush(self._timers, (due, next(self._order), timer))
+        return timer
+
+    def call_after(
+        self, seconds: float, call: Callable[[], Any], *, name: str = "timer"
+    ) -> Timer:
+        """Call something after some virtual seconds."""
+        return self.call_at(self.clock.us + round(seconds * _SECOND), call, name=name)
+
+    def _next_timer(self) -> Timer | None:
+        while self._timers and self._timers[0][2].cancelled:
+            heapq.heappop(self._timers)
+        return self._timers[0][2] if self._timers else None
+
+    def _anything_essential(self) -> bool:
+        cancelled = 0
+        for _, _, timer in self._timers:
+            if timer.cancelled:
+                cancelled += 1
+            elif timer.essential():
+                return True
+        if cancelled:
+            self._timers = [entry for entry in self._timers if not entry[2].cancelled]
+            heapq.heapify(self._timers)
+        return False
+
+    # --- moves ---
+
+    def moves(self) -> Iterator[Move]:
+        """Everything that could happen now: due timers, fibers that can go on, sources."""
+        due = self._next_timer()
+        if due is not None and due.due <= self.clock.us:
+            yield due
+        yield from list(self._runnable)
+        if not self.held:
+            for source in self.sources:
+                yield from source.moves()
+
+    def step(self) -> bool:
+        """Make one move; whether there was one."""
+        move = self.oracle(self.moves())
+        if move is None:
+            return False
+        if isinstance(move, Timer):
+            heapq.heappop(self._timers)
+        self.make(move)
+        return True
+
+    def make(self, move: Move) -> None:
+        """Make a move, and bring everything in order after it."""
+        if not (isinstance(move, Fiber) and move.polls and not move.news()):
+            self.activity += 1
+        move.make()
+        self.settle()
+
+    def settle(self) -> None:
+        """Housekeeping, and waking of those whose wait is over."""
+        for chore in self.housekeeping:
+            chore()
+        for fiber in list(self._blocked):
+            if fiber.ready is not None and fiber.ready():
+                self.wake(fiber)
+
+    def wake(self, fiber: Fiber) -> None:
+        """Let a fiber go on at the next step."""
+        if not fiber.dead:
+            self._runnable.setdefault(fiber)
+
+    def spawn(self, fiber: Fiber) -> Fiber:
+        """Let a new fiber start at once, until it first waits."""
+        self.enter(fiber)
+        return fiber
+
+    def enter(self, fiber: Fiber, throw: BaseException | None = None) -> None:
+        """Run a fiber until it waits or ends.
+
+        Raises:
+            BaseException: What escaped from it, such as a failing assertion of pytest.
+        """
+        self._runnable.pop(fiber, None)
+        if fiber.dead:
+            return
+        glet = fiber.greenlet
+        self._fibers[glet] = fiber
+        outer, tls = self.fiber, _state._tls
+        app, blocks = tls.current_app, _state._task_join_will_block
+        glet.parent = getcurrent()
+        self.attend(fiber.worker)
+        self.fiber = fiber
+        tls.current_app = fiber.app
+        _state._task_join_will_block = fiber.join_blocks
+        try:
+            if throw is None:
+                glet.switch()
+            else:
+                glet.throw(throw)
+        finally:
+            fiber.join_blocks = _state._task_join_will_block
+            tls.current_app, _state._task_join_will_block = app, blocks
+            self.fiber = outer
+            if fiber.dead:
+                del self._fibers[glet]
+                self._runnable.pop(fiber, None)
+        if fiber.error is not None:
+            error, fiber.error = fiber.error, None
+            raise error
+
+    def attend(self, worker: Any) -> None:
+        """Let the code that runs next be this worker's."""
+        for listener in self.entering:
+            listener(worker)
+
+    def kill(self, fiber: Fiber) -> None:
+        """Unwind a fiber where it stands.
+
+        Raises:
+            CeleryflowError: It caught `Killed` and went on waiting, three times.
+        """
+        if not fiber.greenlet:  # never started, or ended
+            self._runnable.pop(fiber, None)
+            return
+        for _ in range(3):
+            self.enter(fiber, Killed())
+            if fiber.dead:
+                return
+        raise CeleryflowError(
+            f"{fiber.name} was killed but swallows BaseException and goes on: let `except "
+            "BaseException` and bare `except` raise again"
+        )
+
+    # --- driving ---
+
+    def drive(self, until: Callable[[], bool], deadline: int | None = None) -> bool:
+        """Make moves until something is so; whether it became so.
+
+        Without a deadline it ends when nothing essential is left to happen; with one, the
+        clock stands at the deadline afterwards.
+        """
+        made = 0
+        while True:
+            if until():
+                return True
+            if self.step():
+                made += 1
+                if made > MAX_MOVES:
+                    raise WorkflowStalled(
+                        f"no rest after {MAX_MOVES:,} moves of the simulation: something "
+                        "publishes or retries without end"
+                    )
+                continue
+            timer = self._next_timer()
+            if deadline is None:
+                if timer is None or not self._anything_essential():
+                    return False
+            elif timer is None or timer.due > deadline:
+                if deadline > self.clock.us:
+                    self.clock.set_us(deadline)
+                return until()
+            if deadline is None and self.waits and any(spins() for spins in self.spinning):
+                return False
+            assert timer is not None
+            if timer.due > self.clock.us:
+                self.clock.set_us(timer.due)
+
+    def at_rest(self) -> bool:
+        """Whether nothing is enabled and nothing essential is to come."""
+        return next(self.moves(), None) is None and not self._anything_essential()
+
+    def drive_within(self, until: Callable[[], bool], deadline: int) -> bool:
+        """`drive`, but not past a deadline, and no further than something is left to happen."""
+        late = self.call_at(deadline, _nothing, name="timeout")
+        late.essential = _no
+        try:
+            return self.drive(lambda: until() or self.clock.us >= deadline)
+        finally:
+            late.cancel()
+
+    def pass_until(self, us: int) -> None:
+        """Let time pass (`VirtualClock.advance`)."""
+        fiber = self._fibers.get(getcurrent())
+        if fiber is not None:
+            self.block(None, (us - self.clock.us) / _SECOND)
+        else:
+            self.drive(_no, us)
+
+    def call_for_test(self, due: int, call: Callable[[], Any]) -> None:
+        """`VirtualClock.at`."""
+        self.call_at(due, call, name="clock.at")
+
+    def close(self) -> None:
+        """Kill every fiber that is left."""
+        for fiber in list(self._fibers.values()):
+            self.kill(fiber)
+
+
+def _no() -> bool:
+    return False
+
+
+def _nothing() -> None:
+    """A moment that only has to come."""
+
+
+def _no_seed(_: int) -> None:
+    """The default of `World.seed`."""

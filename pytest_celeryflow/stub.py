@@ -1,0 +1,120 @@
+"""A strict double for a task inside a real workflow.
+
+The task's body is replaced where Celery's tracer finds it: `Task.run`, and the tracer that
+a worker built before (`celery/app/trace.py:build_tracer` keeps ``run`` in a closure).
+Everything around the body (serialisation, retries by the tracer, callbacks, chords) stays.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from celery.app.trace import build_tracer
+
+from pytest_celeryflow.clock import seconds
+from pytest_celeryflow.errors import CeleryflowAssertionError
+
+__all__ = ["Stub"]
+
+
+@dataclass(slots=True)
+class _Step:
+    delay: float = 0.0
+    value: Any = None
+    error: BaseException | type[BaseException] | None = None
+
+
+class Stub:
+    """What a task does instead of its body, call after call; the last step repeats.
+
+    >>> flow.stub(charge).raises(ConnectionError()).then.returns("paid")  # doctest: +SKIP
+    """
+
+    def __init__(self, task: Any) -> None:
+        self._task = task
+        self._steps: list[_Step] = []
+        self._open = _Step()
+        self._said = False
+        #: The arguments of each call.
+        self.calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+
+    def __repr__(self) -> str:
+        return f"<Stub of {self._task.name}: {len(self._steps)} steps, {len(self.calls)} calls>"
+
+    @property
+    def then(self) -> Stub:
+        """Reads well between two steps; changes nothing."""
+        return self
+
+    def after(self, delay: float | str | timedelta) -> Stub:
+        """Let the next step take this long first (seconds, or text such as ``"5s"``)."""
+        self._open.delay = seconds(delay, argument="delay")
+        return self
+
+    def returns(self, value: Any) -> Stub:
+        """Let the next call return a value."""
+        self._open.value = value
+        return self._close()
+
+    def raises(self, exc: BaseException | type[BaseException]) -> Stub:
+        """Let the next call raise an exception.
+
+        Raises:
+            ValueError: It is no exception.
+        """
+        is_class = isinstance(exc, type) and issubclass(exc, BaseException)
+        if not is_class and not isinstance(exc, BaseException):
+            raise ValueError(f"exc={exc!r} is not an exception or an exception class")
+        self._open.error = exc
+        return self._close()
+
+    def _close(self) -> Stub:
+        self._steps.append(self._open)
+        self._open = _Step()
+        return self
+
+    def _run(self, *args: Any, **kwargs: Any) -> Any:
+        self.calls.append((args, kwargs))
+        steps = self._steps or [self._open]
+        step = steps[min(len(self.calls), len(steps)) - 1]
+        if step.delay:
+            time.sleep(step.delay)
+        if step.error is not None:
+            raise step.error
+        return step.value
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Replace the task's body, and put it back."""
+        task = self._task
+        kept = {name: task.__dict__[name] for name in ("run", "__trace__") if name in task.__dict__}
+        task.run = self._run
+        if "__trace__" in kept:
+            task.__trace__ = build_tracer(task.name, task, task.app.loader, app=task.app)
+        try:
+            yield
+        finally:
+            for name in ("run", "__trace__"):
+                task.__dict__.pop(name, None)
+            task.__dict__.update(kept)
+
+    def check(self) -> None:
+        """Fail if it was never called.
+
+        Raises:
+            CeleryflowAssertionError: It was not.
+        """
+        __tracebackhide__ = True
+        if not self.calls:
+            raise CeleryflowAssertionError(
+                f"the stub of {self._task.name} was never called\n\n"
+                "Expected: the workflow calls it at least once\n"
+                "Instead:  it did not. Remove the stub, or run the workflow that needs it.",
+                expected="at least one call",
+                actual=0,
+            )
