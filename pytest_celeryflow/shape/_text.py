@@ -13,7 +13,7 @@ Relies on no Celery symbol. Not written: ids, and anything else a `Shape` does n
 from __future__ import annotations
 
 import keyword
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any
@@ -22,7 +22,7 @@ from pytest_celeryflow.shape._matchers import ANY_ARGS
 from pytest_celeryflow.shape._model import Shape
 from pytest_celeryflow.shape._value import literal
 
-__all__ = ["METHODS", "WORDS", "full_text", "short_names", "text"]
+__all__ = ["METHODS", "WORDS", "Writer", "folded", "full_text", "short_names", "text"]
 
 #: Words with a meaning of their own in the text: a task named so is written `signature('…')`.
 WORDS = frozenset(
@@ -163,24 +163,50 @@ class Writer:
 
     def _sequence(self, shapes: Iterable[Shape]) -> list[str]:
         """Write steps or members, neighbours that are alike folded into one."""
-        members = list(shapes)
-        if not self.fold:
-            return [self.write(each) for each in members]
         out: list[str] = []
-        without = replace(self, elide=True)
-        for alike, run in groupby(members, key=without.write):
-            nodes = list(run)
-            written = [self.write(each) for each in nodes]
-            if len(nodes) >= FOLD_ALIKE and len(set(written)) > 1:
-                out.append(f"{_operand(nodes[0], alike)} × {len(nodes)}")
-                continue
-            for one, equal in groupby(zip(written, nodes, strict=True), key=lambda pair: pair[0]):
-                same = list(equal)
-                if len(same) >= FOLD_EQUAL:
-                    out.append(f"{_operand(same[0][1], one)} × {len(same)}")
-                else:
-                    out.extend([one] * len(same))
+        for shape, times in folded(shapes, self):
+            written = self.write(shape)
+            if times > 1:
+                written = f"({written})" if _is_plain_chain(shape) else written
+                written += f" × {times}"
+            out.append(written)
         return out
+
+
+def folded(shapes: Iterable[Shape], writer: Writer) -> Iterator[tuple[Shape, int]]:
+    """Yield siblings and how many each stands for.
+
+    Three or more equal neighbours become one. More than ten that differ only in their
+    arguments become one whose arguments are `ANY_ARGS`.
+    """
+    if not writer.fold:
+        yield from ((shape, 1) for shape in shapes)
+        return
+    without = replace(writer, elide=True)
+    for _, run in groupby(shapes, key=without.write):
+        alike = list(run)
+        equal = [list(same) for _, same in groupby(alike, key=writer.write)]
+        if len(alike) >= FOLD_ALIKE and len(equal) > 1:
+            yield _without_arguments(alike[0]), len(alike)
+            continue
+        for same in equal:
+            if len(same) >= FOLD_EQUAL:
+                yield same[0], len(same)
+            else:
+                yield from ((shape, 1) for shape in same)
+
+
+def _without_arguments(shape: Shape) -> Shape:
+    """Put `ANY_ARGS` for the arguments of every task below."""
+    any_args = {"args": (ANY_ARGS,), "kwargs": {}} if shape.args or shape.kwargs else {}
+    return replace(
+        shape,
+        **(any_args if shape.kind == "task" else {}),
+        children=tuple(map(_without_arguments, shape.children)),
+        body=shape.body and _without_arguments(shape.body),
+        links=tuple(map(_without_arguments, shape.links)),
+        errbacks=tuple(map(_without_arguments, shape.errbacks)),
+    )
 
 
 def _is_plain_chain(shape: Shape) -> bool:
@@ -192,10 +218,6 @@ def _is_plain_chain(shape: Shape) -> bool:
         and not (shape.args or shape.kwargs or shape.options or shape.stamps)
         and not (shape.links or shape.errbacks or shape.immutable)
     )
-
-
-def _operand(shape: Shape, written: str) -> str:
-    return f"({written})" if _is_plain_chain(shape) else written
 
 
 def arguments(args: Iterable[Any], kwargs: Mapping[str, Any]) -> str:
