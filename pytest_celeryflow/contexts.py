@@ -11,7 +11,7 @@ from celery import Celery
 
 from pytest_celeryflow.borrow import check_config
 from pytest_celeryflow.broker.semantics import SEMANTICS
-from pytest_celeryflow.clock import moment
+from pytest_celeryflow.clock import moment, seconds
 from pytest_celeryflow.flow import Flow
 from pytest_celeryflow.modes.protocol import Mode
 from pytest_celeryflow.results.select import BACKENDS
@@ -104,6 +104,8 @@ def run_worker(
     backend: str = "memory",
     config: Mapping[str, Any] | None = None,
     queues: Sequence[str] | None = None,
+    timeout: float = 30.0,
+    stop_timeout: float = 5.0,
 ) -> Iterator[Flow]:
     """Run a real Celery worker in a thread of this process.
 
@@ -115,6 +117,8 @@ def run_worker(
         backend: ``"memory"``.
         config: Settings to lay over the app's, by Celery's lower-case names.
         queues: As for `simulate`.
+        timeout: The most real seconds that anything waits which names no timeout itself.
+        stop_timeout: The most real seconds that a running task may take to end at the end.
 
     Yields:
         The flow.
@@ -130,7 +134,13 @@ def run_worker(
     _one_of("broker", broker, ["memory"])
     _one_of("backend", backend, ["memory"])
     mode = WorkerMode(
-        app, pool=pool, concurrency=concurrency, config=check_config(config), queues=queues
+        app,
+        pool=pool,
+        concurrency=1 if pool == "solo" else concurrency,
+        config=check_config(config),
+        queues=queues,
+        timeout=seconds(timeout, argument="timeout"),
+        stop_timeout=seconds(stop_timeout, argument="stop_timeout"),
     )
     with _flow(mode) as flow:
         yield flow

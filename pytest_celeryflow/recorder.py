@@ -71,7 +71,11 @@ class Recorder:
         self.changed = threading.Condition(self.lock)
         #: Called with each new event, outside the lock; invariants are checked there.
         self.observers: list[Callable[[Event], None]] = []
+        #: Grows with each change, so that a waiter knows whether it missed one.
+        self.version = 0
         self.live = 0
+        #: Tasks that a pool has taken and is not done with.
+        self.jobs = 0
         #: Executions that began, over all workflows.
         self.executions = 0
         self._elapsed = elapsed
@@ -146,10 +150,16 @@ class Recorder:
                 details=details,
             )
             self._events.append(event)
-            self.changed.notify_all()
+            self.touch()
         for observer in self.observers:
             observer(event)
         return event
+
+    def touch(self) -> None:
+        """Wake everyone who waits for a change."""
+        with self.changed:
+            self.version += 1
+            self.changed.notify_all()
 
     def label(self, id: str, task: str | None) -> str:  # noqa: A002
         """The short name of a task that is the same from run to run."""
@@ -187,10 +197,14 @@ class Recorder:
 
     def job_submitted(self, id: str) -> None:  # noqa: A002
         """A pool took a task."""
+        with self.lock:
+            self.jobs += 1
         self._count(id, 1)
 
     def job_done(self, id: str) -> None:  # noqa: A002
         """A pool is done with a task, callbacks included."""
+        with self.lock:
+            self.jobs -= 1
         self._count(id, -1)
 
     def only_unlocking(self) -> bool:
@@ -211,7 +225,7 @@ class Recorder:
             workflow = self._workflow_of.get(id or "")
             if workflow is not None:
                 workflow.live += by
-            self.changed.notify_all()
+            self.touch()
 
     def _place(self, id: str, parent: str | None, root: str | None) -> None:  # noqa: A002
         """Find the workflow of a task that is published now."""

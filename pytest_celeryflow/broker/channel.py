@@ -9,15 +9,17 @@ kombu 5.3 to 5.7). A transport belongs to the broker that its URL's host names.
 from __future__ import annotations
 
 import itertools
-import threading
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
-from kombu.transport import TRANSPORT_ALIASES, base, virtual
+from amqp.exceptions import RecoverableConnectionError
+from kombu.transport import TRANSPORT_ALIASES, virtual
 
 from pytest_celeryflow.broker.queues import Broker
 
-__all__ = ["Channel", "QoS", "Transport", "register"]
+__all__ = ["Channel", "QoS", "Transport"]
 
 
 class QoS(virtual.QoS):  # type: ignore[misc]
@@ -160,12 +162,16 @@ class Channel(virtual.Channel):  # type: ignore[misc]
 
 
 class Transport(virtual.Transport):  # type: ignore[misc]
-    """A connection to the broker that the URL's host names."""
+    """A connection to the broker that the URL's host names.
+
+    A subclass says how to wait for a message, and under which scheme kombu finds it.
+    """
 
     Channel = Channel
-    #: Host name -> broker, for every context that is open.
-    brokers: ClassVar[dict[str, Broker]] = {}
-    states: ClassVar[dict[str, virtual.BrokerState]] = {}
+    scheme: ClassVar[str]
+    #: Host name -> broker, what waiting needs, bindings; for every context that is open.
+    served: ClassVar[dict[str, tuple[Broker, Any, virtual.BrokerState]]] = {}
+    _hosts: ClassVar[Any] = itertools.count(1)
 
     implements = virtual.Transport.implements.extend(
         asynchronous=False,
@@ -175,14 +181,12 @@ class Transport(virtual.Transport):  # type: ignore[misc]
 
     def __init__(self, client: Any, **kwargs: Any) -> None:
         super().__init__(client, **kwargs)
-        host = client.hostname
         try:
-            self.broker = self.brokers[host]
+            self.broker, self.means, self.state = self.served[client.hostname]
         except KeyError:
-            raise base.RecoverableConnectionError(
-                f"the test broker {host!r} has been closed: its context has ended"
+            raise RecoverableConnectionError(
+                f"the test broker {client.hostname!r} is closed: its context has ended"
             ) from None
-        self.state = self.states[host]
         self.driver_type = self.broker.semantics.driver_type
         self.driver_name = "celeryflow"
         #: Whether somebody waits in `drain_events`, so that a message can be delivered.
@@ -196,24 +200,18 @@ class Transport(virtual.Transport):  # type: ignore[misc]
         """Raise a connection error when the broker cannot be reached."""
 
     @classmethod
-    def open(cls, host: str, broker: Broker) -> None:
-        """Make a broker reachable under a host name."""
-        cls.brokers[host] = broker
-        cls.states[host] = virtual.BrokerState()
+    @contextmanager
+    def serving(cls, broker: Broker, means: Any) -> Iterator[str]:
+        """Make a broker reachable under a URL that was never used before.
 
-    @classmethod
-    def shut(cls, host: str) -> None:
-        """Undo `open`."""
-        cls.brokers.pop(host, None)
-        cls.states.pop(host, None)
-
-
-_hosts = itertools.count(1)
-_registering = threading.Lock()
-
-
-def register(scheme: str, transport: str) -> str:
-    """Teach kombu a URL scheme; a new URL under it, with a host that was never used."""
-    with _registering:
-        TRANSPORT_ALIASES.setdefault(scheme, transport)
-        return f"{scheme}://{scheme}-{next(_hosts)}//"
+        Args:
+            broker: The broker.
+            means: What connections need for waiting: a world, or a condition variable.
+        """
+        TRANSPORT_ALIASES.setdefault(cls.scheme, f"{cls.__module__}:{cls.__name__}")
+        host = f"{cls.scheme}-{next(cls._hosts)}"
+        cls.served[host] = (broker, means, virtual.BrokerState())
+        try:
+            yield f"{cls.scheme}://{host}//"
+        finally:
+            del cls.served[host]

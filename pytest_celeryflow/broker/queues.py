@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Protocol
@@ -169,6 +170,7 @@ class Broker:
         self.handed_out: Callable[[Stored], None] = _ignore
         #: Deliver from this queue alone (and to remote control), when it is set.
         self.only: str | None = None
+        self._pauses = 0
         self._steps = priority_steps
         self._queues: dict[str, _Queue] = {}
         self._out: dict[tuple[Hashable, str], Stored] = {}
@@ -343,8 +345,22 @@ class Broker:
                 known.consumers.remove(served)
                 known.consumers.append(served)
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Deliver nothing meanwhile."""
+        with self.lock:
+            self._pauses += 1
+        try:
+            yield
+        finally:
+            with self.lock:
+                self._pauses -= 1
+            self.changed()
+
     def deliverable(self) -> Iterator[tuple[Stored, list[Consumer]]]:
         """The head of each queue that has a consumer with room, with these consumers."""
+        if self._pauses:
+            return
         for name, queue in list(self._queues.items()):
             if self.only is not None and name != self.only and not name.endswith(_CONTROL):
                 continue

@@ -12,19 +12,18 @@ from celery import Celery
 
 from pytest_celeryflow import stall
 from pytest_celeryflow.borrow import borrowed, is_configured
-from pytest_celeryflow.broker.channel import register
 from pytest_celeryflow.broker.queues import Broker, Stored
 from pytest_celeryflow.broker.semantics import SEMANTICS, semantics_of
 from pytest_celeryflow.clock import SeededUuids, VirtualClock, real_functions
 from pytest_celeryflow.errors import WorkflowStalled
 from pytest_celeryflow.modes.protocol import Message
-from pytest_celeryflow.modes.single import one_task, pending_messages
+from pytest_celeryflow.modes.single import broker_settings, one_task, pending_messages
 from pytest_celeryflow.recorder import Recorder, Workflow
 from pytest_celeryflow.results import select
 from pytest_celeryflow.results.values import Values
 from pytest_celeryflow.sim.aio import virtual_loops
 from pytest_celeryflow.sim.quirks import default_arguments
-from pytest_celeryflow.sim.transport import SCHEME, BrokerSource, SimTransport
+from pytest_celeryflow.sim.transport import BrokerSource, SimTransport
 from pytest_celeryflow.sim.waiting import watch_waits
 from pytest_celeryflow.sim.worker import SimWorker, separate_memories
 from pytest_celeryflow.sim.world import Fiber, World
@@ -94,15 +93,10 @@ class SimMode:
             self.broker.handed_out = self._set_alarm
         if self._queues is None and not app.conf.task_queues:
             self.broker.unconsumed = self._consume_too
-        url = register(SCHEME, "pytest_celeryflow.sim.transport:SimTransport")
-        host = url.split("//")[1]
-        SimTransport.open(host, self.broker)
-        stack.callback(SimTransport.shut, host)
-        SimTransport.worlds[self.broker] = self.world
-        stack.callback(SimTransport.worlds.pop, self.broker, None)
+        url = stack.enter_context(SimTransport.serving(self.broker, self.world))
         self.values = Values(self._now, self._wait_for_value)
         make_backend = select.for_simulation(app, self._backend_name, self.values)
-        config = {**_settings(app, url), **self._config}
+        config = {**broker_settings(app, url), "task_always_eager": False, **self._config}
         stack.enter_context(borrowed(app, mode=self.name, config=config, backend=make_backend))
         stack.enter_context(watch_waits(app.backend, self.world, self.stalled))
         self.recorder.connect()
@@ -283,22 +277,3 @@ def _world(start: Any, seed: int) -> Iterator[World]:
         stack.enter_context(separate_memories(world))
         stack.callback(world.close)
         yield world
-
-
-def _settings(app: Celery, url: str) -> dict[str, Any]:
-    """What has to be set for the simulated broker; the rest is the app's own."""
-    settings: dict[str, Any] = {
-        "broker_url": url,
-        "broker_read_url": url,
-        "broker_write_url": url,
-        "broker_transport": None,
-        "broker_use_ssl": False,
-        "task_always_eager": False,
-    }
-    if app.conf.get("broker_connection_retry_on_startup") is None:
-        settings["broker_connection_retry_on_startup"] = True
-    if "worker_detect_quorum_queues" in app.conf:  # Celery 5.5; needs exchange-to-exchange binds
-        settings["worker_detect_quorum_queues"] = False
-    return settings
-
-

@@ -1,4 +1,4 @@
-"""Two things that several modes do alike: run one task by itself, and list what waits."""
+"""What several modes do alike: point the app, run one task by itself, list what waits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pytest_celeryflow.broker.queues import Broker
 from pytest_celeryflow.modes.protocol import Message
 from pytest_celeryflow.recorder import Recorder
 
-__all__ = ["one_task", "pending_messages"]
+__all__ = ["broker_settings", "one_task", "pending_messages"]
 
 
 def one_task(
@@ -68,3 +68,21 @@ def pending_messages(broker: Broker, recorder: Recorder, waiting: set[str]) -> l
                 )
             )
     return found
+
+
+def broker_settings(app: Celery, url: str) -> dict[str, Any]:
+    """What has to be set for a broker of ours; the rest is the app's own."""
+    settings: dict[str, Any] = {
+        "broker_url": url,
+        "broker_read_url": url,
+        "broker_write_url": url,
+        "broker_transport": None,
+        "broker_use_ssl": False,
+    }
+    if app.conf.get("broker_connection_retry_on_startup") is None:
+        settings["broker_connection_retry_on_startup"] = True
+    if "worker_detect_quorum_queues" in app.conf:  # Celery 5.5; needs exchange-to-exchange binds
+        settings["worker_detect_quorum_queues"] = False
+    return settings
+
+

@@ -5,25 +5,23 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from pytest_celeryflow.broker import channel as base
 from pytest_celeryflow.broker.queues import Broker, Stored
 from pytest_celeryflow.sim.world import Fiber, World
 
-__all__ = ["SCHEME", "BrokerSource", "Deliver", "SimTransport"]
-
-SCHEME = "celeryflow-sim"
+__all__ = ["BrokerSource", "Deliver", "SimTransport"]
 
 
 class SimTransport(base.Transport):
     """A connection whose owner waits in the world."""
 
-    worlds: ClassVar[dict[Broker, World]] = {}
+    scheme = "celeryflow-sim"
 
     def __init__(self, client: Any, **kwargs: Any) -> None:
         super().__init__(client, **kwargs)
-        self.world = self.worlds[self.broker]
+        self.world: World = self.means
         self.inbox: list[tuple[base.Channel, Stored]] = []
         self.fiber: Fiber | None = None
         #: Set to let a worker's loop go round once without a message.

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from celery import Celery, _state, signals
+from celery.bootsteps import CLOSE, RUN
 from celery.worker import WorkController, state
 
 from pytest_celeryflow.recorder import Recorder
@@ -123,8 +124,13 @@ class SimWorker:
         for source, places in ((self.pool, self.world.sources), (self.tidy, self.world.housekeeping)):
             if source in places:  # type: ignore[operator]
                 places.remove(source)  # type: ignore[attr-defined]
+        blueprint = self.consumer.blueprint
+        # The loop ends first, as if a signal had come; then the worker is taken apart.
+        blueprint.state = CLOSE
+        if self._nudge():
+            blueprint.state = RUN
         self.controller.stop()
-        if self.fiber.parked and not self._nudge():
+        if self.fiber.parked:
             self.world.kill(self.fiber)
 
 

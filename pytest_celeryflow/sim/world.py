@@ -200,6 +200,7 @@ class World:
         self.seed: Callable[[int], None] = _no_seed
         #: Above zero, only what already runs goes on: no message is delivered.
         self.held = 0
+        self._vain_look = -1
         self._timers: list[tuple[int, int, Timer]] = []
         self._order = count(1)
         self._runnable: dict[Fiber, None] = {}
@@ -254,11 +255,26 @@ class World:
             )
         if self.drive(ready or _no, deadline):
             return True
-        if self.waits and (deadline is None or ready is None or self.at_rest()):
+        if self.waits and (deadline is None or self._looked_in_vain()):
             why = self.hopeless()
             if why is not None:
                 raise WorkflowStalled(why)
         return False
+
+    def _looked_in_vain(self) -> bool:
+        """Whether this is the second look in a row at a world in which nothing happens.
+
+        The first may be one too early: Celery 5.4 waits once before it looks whether the
+        result is there (`celery/backends/asynchronous.py:Drainer.drain_events_until`).
+        """
+        if not (self.at_rest() or self._going_nowhere()):
+            return False
+        again = self._vain_look == self.activity or self._going_nowhere()
+        self._vain_look = self.activity
+        return again
+
+    def _going_nowhere(self) -> bool:
+        return any(spins() for spins in self.spinning)
 
     def sleep_function(self) -> Callable[[float], None]:
         """A plain function to stand in for ``time.sleep``."""
@@ -448,7 +464,7 @@ class World:
                 if deadline > self.clock.us:
                     self.clock.set_us(deadline)
                 return until()
-            if deadline is None and self.waits and any(spins() for spins in self.spinning):
+            if deadline is None and self.waits and self._going_nowhere():
                 return False
             assert timer is not None
             if timer.due > self.clock.us:

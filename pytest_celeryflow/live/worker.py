@@ -1,0 +1,155 @@
+"""Celery's own worker in a thread: start it, wake its loop, stop it within a bound."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from celery import Celery, _state, signals
+from celery.bootsteps import CLOSE, RUN
+from celery.worker import WorkController
+from celery.worker.consumer import Consumer
+
+from pytest_celeryflow.errors import CeleryflowError
+from pytest_celeryflow.live.pool import SoloPool, ThreadPool
+from pytest_celeryflow.live.timer import LiveTimer
+from pytest_celeryflow.recorder import Recorder
+
+__all__ = ["LiveWorker"]
+
+#: Real seconds that a worker may take to start, and its loop to end.
+_PATIENCE = 10.0
+
+
+class _Consumer(Consumer):  # type: ignore[misc]
+    """Celery's consumer, whose loop is woken when another thread gives it something to do."""
+
+    def call_soon(self, p: Any, *args: Any, **kwargs: Any) -> Any:
+        """Run something in the loop's thread (Celery 5.4 and 5.5 acknowledge so)."""
+        result = super().call_soon(p, *args, **kwargs)
+        self.wake()
+        return result
+
+    def apply_eta_task(self, task: Any) -> None:
+        """A task's ETA has come: the loop has a larger prefetch count to announce."""
+        super().apply_eta_task(task)
+        self.wake()
+
+    def _limit_post_eta(self, *args: Any) -> Any:
+        result = super()._limit_post_eta(*args)
+        self.wake()
+        return result
+
+    def wake(self) -> None:
+        """Let the loop go round."""
+        if self.connection is not None:
+            self.connection.transport.wake()
+
+
+class _Controller(WorkController):  # type: ignore[misc]
+    ready: threading.Event
+
+    def on_consumer_ready(self, consumer: Any) -> None:
+        consumer.connection.transport.patient = True
+        signals.worker_ready.send(sender=consumer)  # as celery/apps/worker.py does
+        self.ready.set()
+
+
+class LiveWorker:
+    """One real worker in a thread of this process."""
+
+    def __init__(
+        self,
+        app: Celery,
+        recorder: Recorder,
+        *,
+        name: str,
+        pool: str,
+        concurrency: int,
+        queues: Sequence[str] | None,
+    ) -> None:
+        self.name = name
+        self.app = app
+        base = {"threads": ThreadPool, "solo": SoloPool}[pool]
+        cls = type(base.__name__, (base,), {"recorder": recorder})
+        ready = threading.Event()
+        controller_cls = type("Controller", (_Controller,), {"ready": ready})
+        self.controller = controller_cls(
+            app=app,
+            hostname=name,
+            pool=cls,
+            consumer_cls=_Consumer,
+            timer_cls=LiveTimer,
+            concurrency=concurrency,
+            queues=list(queues) if queues is not None else None,
+            without_gossip=True,
+            without_mingle=True,
+            without_heartbeat=True,
+            loglevel="WARN",
+            use_eventloop=False,
+        )
+        _state._set_task_join_will_block(False)
+        self._ready = ready
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True, name=f"celeryflow-{name}")
+
+    @property
+    def consumer(self) -> Any:
+        """Its consumer."""
+        return self.controller.consumer
+
+    def _run(self) -> None:
+        _state._set_current_app(self.app)
+        try:
+            self.controller.blueprint.start(self.controller)
+        except BaseException as exc:  # noqa: BLE001 - raised in the thread that starts or stops
+            self._error = exc
+        finally:
+            self._ready.set()
+
+    def start(self) -> None:
+        """Start it and wait until it consumes.
+
+        Raises:
+            CeleryflowError: It did not come up in time.
+            Exception: What kept it from starting.
+        """
+        self._thread.start()
+        if not self._ready.wait(_PATIENCE):
+            raise CeleryflowError(f"worker {self.name} did not start within {_PATIENCE:g} s")
+        self._raise_error()
+
+    def _raise_error(self) -> None:
+        if self._error is not None:
+            error, self._error = self._error, None
+            if isinstance(error, SystemExit):
+                return
+            raise error
+
+    def stop(self) -> None:
+        """Stop it; its tasks must have ended.
+
+        Raises:
+            CeleryflowError: Its loop did not end in time.
+        """
+        blueprint = self.consumer.blueprint
+        if self._thread.is_alive():
+            # The loop ends first, so that only one thread takes the worker apart.
+            blueprint.state = CLOSE
+            self.consumer.wake()
+            self._thread.join(_PATIENCE)
+            if self._thread.is_alive():
+                raise CeleryflowError(f"worker {self.name} did not stop within {_PATIENCE:g} s")
+            blueprint.state = RUN
+        self.controller.stop()
+        self._raise_error()
+
+    def abandon(self) -> None:
+        """Let it go although a task of its pool will not end."""
+        self.consumer.blueprint.state = CLOSE
+        self.consumer.wake()
+        self.controller.timer.stop()
+        executor = getattr(self.controller.pool, "executor", None)
+        if executor is not None:
+            executor.shutdown(wait=False)

@@ -1,0 +1,241 @@
+"""`worker`: a real Celery worker in a thread of the test process, in real time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any
+
+from celery import Celery
+
+from pytest_celeryflow import stall
+from pytest_celeryflow.borrow import borrowed, is_configured
+from pytest_celeryflow.broker.queues import Broker
+from pytest_celeryflow.broker.semantics import semantics_of
+from pytest_celeryflow.clock import RealClock, real_monotonic
+from pytest_celeryflow.errors import WorkflowStalled
+from pytest_celeryflow.live.pool import joins_refused_in_tasks
+from pytest_celeryflow.live.transport import live_broker
+from pytest_celeryflow.live.worker import LiveWorker
+from pytest_celeryflow.modes.protocol import Message
+from pytest_celeryflow.modes.single import broker_settings, one_task, pending_messages
+from pytest_celeryflow.recorder import Recorder, Workflow
+from pytest_celeryflow.results.memory import MemoryBackend
+from pytest_celeryflow.results.values import Values
+
+__all__ = ["WorkerMode"]
+
+
+class _Local(threading.local):
+    result: str | None = None
+    worker: str | None = None
+
+
+class WorkerMode:
+    """One app on a real worker. See `pytest_celeryflow.run_worker` for the arguments."""
+
+    name = "worker"
+
+    def __init__(
+        self,
+        app: Celery,
+        *,
+        pool: str,
+        concurrency: int,
+        config: Mapping[str, Any],
+        queues: Sequence[str] | None,
+        timeout: float,
+        stop_timeout: float,
+    ) -> None:
+        self.app = app
+        self.clock = RealClock(self.name)
+        self.recorder = Recorder(app, lambda: self.clock.elapsed, self._where)
+        self._pool, self._concurrency, self._queues = pool, concurrency, queues
+        self._config, self._timeout, self._stop_timeout = config, timeout, stop_timeout
+        self._local = _Local()
+        self._stack = ExitStack()
+        self.worker: LiveWorker | None = None
+
+    # --- life ---
+
+    def __enter__(self) -> WorkerMode:
+        with ExitStack() as stack:
+            self._open(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    def _open(self, stack: ExitStack) -> None:
+        app = self.app
+        broker_url = str(app.conf.broker_url or "") if is_configured(app, "broker_url") else None
+        options = app.conf.broker_transport_options or {}
+        steps = tuple(options.get("priority_steps") or (0, 3, 6, 9))
+        self.broker = Broker(semantics_of(broker_url), self.recorder, priority_steps=steps)
+        if self._queues is None and not app.conf.task_queues:
+            self.broker.unconsumed = self._consume_too
+        url = stack.enter_context(live_broker(self.broker))
+        values = Values(real_monotonic, self._wait_for_value)
+        values.changed = self.recorder.touch
+        config = {**broker_settings(app, url), "task_always_eager": False, **self._config}
+        stack.enter_context(
+            borrowed(
+                app,
+                mode=self.name,
+                config=config,
+                backend=lambda: self._watched(MemoryBackend(app, values)),
+            )
+        )
+        stack.enter_context(joins_refused_in_tasks())
+        self.recorder.connect()
+        stack.callback(self.recorder.disconnect)
+        self.worker = LiveWorker(
+            app,
+            self.recorder,
+            name="w1",
+            pool=self._pool,
+            concurrency=self._concurrency,
+            queues=self._queues,
+        )
+        stack.push(self._stop)
+        self.worker.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stack.__exit__(kind, error, traceback)
+
+    def _stop(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        assert self.worker is not None
+        if self._until(lambda: self.recorder.jobs <= 0, self._stop_timeout):
+            self.worker.stop()
+            return
+        self.worker.abandon()
+        named = ", ".join(label for label, _, _ in self.recorder.running())
+        message = (
+            f"the worker could not stop: {named or 'a task'} still runs after "
+            f"{self._stop_timeout:g} s\n\nA thread cannot be killed, so it goes on in the "
+            "background. Let the task end, or test it in mode 'sim'."
+        )
+        if error is not None:
+            error.add_note(message)
+            return
+        raise WorkflowStalled(message)
+
+    def _where(self) -> str | None:
+        name = threading.current_thread().name
+        return "w1" if name.startswith("celeryflow-") else None
+
+    def _consume_too(self, queue: str) -> None:
+        consumer = self.worker.consumer if self.worker is not None else None
+        if consumer is not None and consumer.task_consumer is not None:
+            consumer.add_task_queue(queue)
+
+    def _watched(self, backend: Any) -> Any:
+        """Remember, per thread, which result is waited for."""
+        wait_for_pending = backend.wait_for_pending
+
+        def marked(result: Any, *args: Any, **kwargs: Any) -> Any:
+            outer, self._local.result = self._local.result, result.id
+            try:
+                return wait_for_pending(result, *args, **kwargs)
+            finally:
+                self._local.result = outer
+
+        backend.wait_for_pending = marked
+        return backend
+
+    # --- waiting ---
+
+    def _until(
+        self, ready: Callable[[], bool], timeout: float | None, *, stuck: bool = False
+    ) -> bool:
+        """Wait until something is so; woken by every change.
+
+        Args:
+            ready: What to wait for.
+            timeout: Real seconds.
+            stuck: Give up as soon as nothing can change any more.
+        """
+        limit = None if timeout is None else real_monotonic() + timeout
+        while True:
+            seen = self.recorder.version
+            if ready():
+                return True
+            if stuck and self._stuck():
+                return ready()
+            left = None if limit is None else limit - real_monotonic()
+            if left is not None and left <= 0:
+                return False
+            with self.recorder.changed:
+                if self.recorder.version == seen:
+                    self.recorder.changed.wait(left)
+
+    def _stuck(self) -> bool:
+        """Whether nothing is under way, so that nothing will change by itself."""
+        if self.recorder.jobs > 0 or self.broker.out():
+            return False
+        return not any(self.broker.consumers(m.queue) for m in self.broker.waiting())
+
+    def _wait_for_value(self, ready: Callable[[], bool], timeout: float | None) -> bool:
+        bound = self._timeout if timeout is None else timeout
+        if self._until(ready, bound, stuck=timeout is None):
+            return True
+        if timeout is None:
+            raise WorkflowStalled(self.stalled(result=self._local.result))
+        return False
+
+    def settle(self, workflow: Workflow, timeout: float | None) -> None:
+        """Wait until a workflow is at rest, at most some real seconds."""
+        bound = self._timeout if timeout is None else timeout
+        self._until(lambda: workflow.live <= 0, bound, stuck=True)
+
+    def drain(self, queue: str | None, limit: int | None) -> None:
+        """Wait until nothing is left. The worker works all the while by itself."""
+        begun = self.recorder.executions
+
+        def done() -> bool:
+            if limit is not None and self.recorder.executions - begun >= limit:
+                return True
+            if queue is not None:
+                there = [*self.broker.waiting(), *self.broker.out()]
+                return not any(m.queue == queue for m in there)
+            return self.recorder.live <= 0
+
+        if not self._until(done, self._timeout, stuck=True):
+            raise WorkflowStalled(self.stalled())
+
+    def perform(
+        self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any], headers: Mapping[str, Any]
+    ) -> str:
+        """Run one task in the caller's thread; what it publishes waits until it is done."""
+        id_, run = one_task(self.app, task, args, kwargs, headers)
+        self.recorder.adopt(id_, self.recorder.workflow())
+        with self.broker.paused():
+            run()
+        return id_
+
+    def messages(self) -> list[Message]:
+        """Every task that waits in a queue or for its ETA."""
+        assert self.worker is not None
+        waiting = {
+            entry.entry.args[0].id
+            for entry in self.worker.controller.timer.schedule.queue
+            if entry.entry.args and hasattr(entry.entry.args[0], "id")
+        }
+        return pending_messages(self.broker, self.recorder, waiting)
+
+    def stalled(self, workflow: Workflow | None = None, result: str | None = None) -> str:
+        """Say what waits for what."""
+        unconsumed = {m.queue for m in self.broker.waiting() if not self.broker.consumers(m.queue)}
+        return stall.explain(
+            self.app,
+            self.recorder,
+            waiting=self.messages(),
+            unconsumed=unconsumed,
+            workflow=workflow,
+            result=result,
+        )
