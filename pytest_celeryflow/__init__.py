@@ -13,26 +13,46 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from pytest_celeryflow.contexts import run_eager, run_worker, simulate
     from pytest_celeryflow.errors import (
         CeleryflowAssertionError,
         CeleryflowError,
         UnsupportedFault,
         WorkflowStalled,
     )
+    from pytest_celeryflow.flow import Flow
+    from pytest_celeryflow.history import Event, Execution, History
+    from pytest_celeryflow.run import Run
 
 #: Public name -> the module that defines it.
 _HOME = {
     "CeleryflowAssertionError": "errors",
     "CeleryflowError": "errors",
+    "Event": "history",
+    "Execution": "history",
+    "Flow": "flow",
+    "History": "history",
+    "Run": "run",
     "UnsupportedFault": "errors",
     "WorkflowStalled": "errors",
+    "run_eager": "contexts",
+    "run_worker": "contexts",
+    "simulate": "contexts",
 }
 
 __all__ = [
     "CeleryflowAssertionError",
     "CeleryflowError",
+    "Event",
+    "Execution",
+    "Flow",
+    "History",
+    "Run",
     "UnsupportedFault",
     "WorkflowStalled",
+    "run_eager",
+    "run_worker",
+    "simulate",
     "__version__",
 ]
 

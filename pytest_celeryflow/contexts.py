@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -16,7 +17,10 @@ from pytest_celeryflow.flow import Flow
 from pytest_celeryflow.modes.protocol import Mode
 from pytest_celeryflow.results.select import BACKENDS
 
-__all__ = ["run_eager", "run_worker", "simulate"]
+__all__ = ["recent", "run_eager", "run_worker", "simulate"]
+
+#: The flows that were opened last, for whoever reports a failure.
+recent: deque[Flow] = deque(maxlen=4)
 
 
 @contextmanager
@@ -173,6 +177,7 @@ def run_eager(
 @contextmanager
 def _flow(mode: Mode) -> Iterator[Flow]:
     with mode, Flow(mode).opened() as flow:
+        recent.append(flow)
         yield flow
 
 

@@ -72,6 +72,14 @@ class Flow:
 
         return Beat(self._mode)
 
+    def report(self) -> str:
+        """What happened, and what still waits, for a failure report."""
+        lines = [timeline(self.history, limit=60)]
+        waiting = [f"{m.label} in {m.where}" for m in self._mode.messages()[:8]]
+        if waiting:
+            lines.append(f"still waiting: {', '.join(waiting)}")
+        return "\n".join(lines)
+
     # --- doing ---
 
     def run(self, canvas: Any, *args: Any, timeout: float | None = None, **kwargs: Any) -> Run:

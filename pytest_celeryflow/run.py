@@ -37,6 +37,8 @@ def task_name(task: Any, known: Iterable[str]) -> str:
     if name in names:
         return name
     ending = sorted(n for n in names if n.rpartition(".")[2] == name or n.endswith("." + name))
+    if len(ending) > 1:  # tasks that Celery and its pytest plugin bring are not meant
+        ending = [n for n in ending if not n.startswith(("celery.", "pytest_celery."))] or ending
     if len(ending) == 1:
         return ending[0]
     if ending:

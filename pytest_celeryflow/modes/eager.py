@@ -72,6 +72,7 @@ class EagerMode:
         self._stack.__exit__(kind, error, traceback)
 
     def _wait_for_value(self, ready: Callable[[], bool], timeout: float | None) -> bool:
+        __tracebackhide__ = True
         if ready():
             return True
         raise WorkflowStalled(

@@ -142,6 +142,7 @@ class SimMode:
         return self.clock.us / 1_000_000
 
     def _wait_for_value(self, ready: Any, timeout: float | None) -> bool:
+        __tracebackhide__ = True
         return self.world.block(ready, timeout)
 
     def _set_alarm(self, message: Stored) -> None:

@@ -139,6 +139,7 @@ class WorkerMode:
         wait_for_pending = backend.wait_for_pending
 
         def marked(result: Any, *args: Any, **kwargs: Any) -> Any:
+            __tracebackhide__ = True
             outer, self._local.result = self._local.result, result.id
             try:
                 return wait_for_pending(result, *args, **kwargs)
@@ -181,6 +182,7 @@ class WorkerMode:
         return not any(self.broker.consumers(m.queue) for m in self.broker.waiting())
 
     def _wait_for_value(self, ready: Callable[[], bool], timeout: float | None) -> bool:
+        __tracebackhide__ = True
         bound = self._timeout if timeout is None else timeout
         if self._until(ready, bound, stuck=timeout is None):
             return True

@@ -101,12 +101,14 @@ class MemoryBackend(cached_groups, KeyValueStoreBackend):  # type: ignore[misc]
         Raises:
             celery.exceptions.TimeoutError: It did not come in time.
         """
+        __tracebackhide__ = True
         self._ensure_not_eager()
         (meta,) = self._wait_for_any([task_id], timeout, on_interval).values()
         return meta
 
     def get_many(self, task_ids: Any, timeout: float | None = None, **kwargs: Any) -> Any:
         """Wait for many results, giving each when it is there."""
+        __tracebackhide__ = True
         on_message, left = kwargs.get("on_message"), dict.fromkeys(task_ids)
         while left:
             for task_id, meta in self._wait_for_any(left, timeout).items():
@@ -118,6 +120,7 @@ class MemoryBackend(cached_groups, KeyValueStoreBackend):  # type: ignore[misc]
     def _wait_for_any(
         self, task_ids: Iterable[str], timeout: float | None, on_interval: Any = None
     ) -> dict[str, Any]:
+        __tracebackhide__ = True
         done: dict[str, Any] = {}
         raised: list[BaseException] = []
         seen = -1

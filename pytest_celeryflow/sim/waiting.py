@@ -43,10 +43,12 @@ def watch_waits(backend: Any, world: World, explain: Callable[..., str]) -> Iter
             world.hopeless = outer
 
     def marked_wait(result: Any, *args: Any, **kwargs: Any) -> Any:
+        __tracebackhide__ = True
         with waiting(result, kwargs.get("timeout")):
             return wait_for_pending(result, *args, **kwargs)
 
     def marked_iter(result: Any, *args: Any, **kwargs: Any) -> Any:
+        __tracebackhide__ = True
         timeout = kwargs.get("timeout", args[0] if args else None)
         inner = iter_native(result, *args, **kwargs)
         while True:

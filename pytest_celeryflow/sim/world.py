@@ -222,6 +222,7 @@ class World:
         Raises:
             WorkflowStalled: It is the test that waits for a result, and nothing can come.
         """
+        __tracebackhide__ = True
         if ready is not None and ready():
             return True
         deadline = None if timeout is None else self.clock.us + max(round(timeout * _SECOND), 0)
@@ -248,6 +249,7 @@ class World:
         return ready is not None and ready()
 
     def _block_test(self, ready: Callable[[], bool] | None, deadline: int | None) -> bool:
+        __tracebackhide__ = True
         if threading.get_ident() != self.thread:
             raise CeleryflowError(
                 "the simulation belongs to the thread that opened it; another thread cannot "
@@ -280,12 +282,14 @@ class World:
         """A plain function to stand in for ``time.sleep``."""
 
         def sleep(seconds: float, /) -> None:
+            __tracebackhide__ = True
             self.sleep(seconds)
 
         return sleep
 
     def sleep(self, seconds: float) -> None:
         """What ``time.sleep`` does while the world exists."""
+        __tracebackhide__ = True
         if threading.get_ident() != self.thread:
             real_sleep(seconds)
             return
@@ -444,6 +448,7 @@ class World:
         Without a deadline it ends when nothing essential is left to happen; with one, the
         clock stands at the deadline afterwards.
         """
+        __tracebackhide__ = True
         made = 0
         while True:
             if until():

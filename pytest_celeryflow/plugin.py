@@ -1,0 +1,271 @@
+"""The pytest plugin: options, the marker, fixtures, the section of a failure report.
+
+It translates and does nothing else: what a fixture does is a context manager of
+`pytest_celeryflow`, imported when a test asks for it. A session that uses no fixture of
+ours loads neither Celery nor anything else through this file.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+    from pytest_celeryflow.flow import Flow
+
+#: Mode -> the context manager that opens it, by name in `pytest_celeryflow`.
+MODES = {"eager": "run_eager", "worker": "run_worker", "sim": "simulate"}
+
+_MARKER = (
+    "celeryflow(mode=None, modes=None, **options): run a test that uses the fixture `celeryflow` "
+    f"in a mode ({', '.join(MODES)}) or, parametrised, in several; options are those of "
+    "simulate(), run_worker() and run_eager()."
+)
+
+
+# --- options ---
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare each option and its ini twin."""
+    group = parser.getgroup("celeryflow", "Celery workflows")
+    for name, kind, text in (
+        ("mode", str, f"mode of tests that name none: {', '.join(MODES)} (default: sim)"),
+        ("modes", str, "run each test that uses `celeryflow` in each of these, comma-separated"),
+        ("seed", int, "seed of ids, random and uuid4 in mode sim (default: 0)"),
+    ):
+        group.addoption(f"--celeryflow-{name}", type=kind, default=None, help=text)
+        parser.addini(f"celeryflow_{name}", text, default=None)
+    parser.addini(
+        "celeryflow_app", "the app under test, as module:attribute, such as proj.celery:app"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker and check the options."""
+    config.addinivalue_line("markers", _MARKER)
+    mode = _option(config, "mode")
+    if mode is not None:
+        _check_mode("celeryflow-mode", mode)
+    for each in _modes_option(config):
+        _check_mode("celeryflow-modes", each)
+    _seed(config)
+
+
+def _option(config: pytest.Config, name: str) -> Any:
+    given = config.getoption(f"--celeryflow-{name}")
+    return given if given is not None else (config.getini(f"celeryflow_{name}") or None)
+
+
+def _modes_option(config: pytest.Config) -> list[str]:
+    return [m.strip() for m in str(_option(config, "modes") or "").split(",") if m.strip()]
+
+
+def _seed(config: pytest.Config) -> int:
+    value = _option(config, "seed")
+    try:
+        return int(value or 0)
+    except ValueError:
+        raise pytest.UsageError(f"celeryflow_seed={value!r} is not a whole number") from None
+
+
+def _check_mode(where: str, mode: Any) -> None:
+    if mode not in MODES:
+        raise pytest.UsageError(f"{where}: {mode!r} is not a mode; valid are {', '.join(MODES)}")
+
+
+# --- the marker ---
+
+
+def _marked(node: pytest.Item) -> dict[str, Any]:
+    """The keywords of all `celeryflow` markers on a test, the nearest winning."""
+    told: dict[str, Any] = {}
+    for marker in reversed(list(node.iter_markers("celeryflow"))):
+        if marker.args:
+            raise pytest.UsageError(
+                f"{node.nodeid}: the marker celeryflow takes keywords only; valid are "
+                f"{', '.join(_keywords())}"
+            )
+        told |= marker.kwargs
+    return told
+
+
+def _context(mode: str) -> Callable[..., Any]:
+    return getattr(importlib.import_module("pytest_celeryflow"), MODES[mode])  # type: ignore[no-any-return]
+
+
+def _accepts(mode: str) -> list[str]:
+    return [name for name in inspect.signature(_context(mode)).parameters if name != "app"]
+
+
+def _keywords() -> list[str]:
+    names = dict.fromkeys(["mode", "modes"])
+    for mode in MODES:
+        names |= dict.fromkeys(_accepts(mode))
+    return list(names)
+
+
+def _check_marker(item: pytest.Item) -> None:
+    told = _marked(item)
+    valid = _keywords()
+    for name in told:
+        if name not in valid:
+            raise pytest.UsageError(
+                f"{item.nodeid}: the marker celeryflow has no keyword {name!r}; valid are "
+                f"{', '.join(valid)}"
+            )
+    if told.get("mode") is not None:
+        mode = told["mode"]
+        _check_mode(f"{item.nodeid}: marker celeryflow(mode=…)", mode)
+        unfit = [n for n in told if n not in ("mode", "modes", *_accepts(mode))]
+        if unfit:
+            raise pytest.UsageError(
+                f"{item.nodeid}: mode {mode!r} has no keyword {unfit[0]!r}; valid are "
+                f"{', '.join(_accepts(mode))}"
+            )
+    modes = told.get("modes")
+    if modes is not None and (isinstance(modes, str) or not modes):
+        raise pytest.UsageError(
+            f"{item.nodeid}: marker celeryflow(modes={modes!r}) must be a list of modes; valid "
+            f"are {', '.join(MODES)}"
+        )
+    for each in modes or ():
+        _check_mode(f"{item.nodeid}: marker celeryflow(modes=…)", each)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Check every marker before the first test runs."""
+    for item in items:
+        if next(item.iter_markers("celeryflow"), None) is not None:
+            _check_marker(item)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test in several modes, where the marker or the option asks for it."""
+    if "celeryflow" not in metafunc.fixturenames:
+        return
+    told: dict[str, Any] = {}
+    for marker in reversed(list(metafunc.definition.iter_markers("celeryflow"))):
+        told |= marker.kwargs
+    modes = told.get("modes")
+    if modes is None and told.get("mode") is None:
+        modes = _modes_option(metafunc.config)
+    if modes and not isinstance(modes, str):
+        metafunc.parametrize("celeryflow", list(modes), indirect=True, ids=map(str, modes))
+
+
+# --- fixtures ---
+
+
+@pytest.fixture
+def celeryflow_app(request: pytest.FixtureRequest) -> Iterator[Celery]:
+    """The app under test: what the ini option `celeryflow_app` names, or a fresh one.
+
+    Override it in a conftest to use another.
+    """
+    path = request.config.getini("celeryflow_app")
+    if path:
+        yield _import_app(path)
+        return
+    from celery import Celery  # noqa: PLC0415 - only when a test asks for it
+
+    with Celery("celeryflow", set_as_current=False) as app:
+        yield app
+
+
+def _import_app(path: str) -> Celery:
+    module_name, _, attribute = path.partition(":")
+    hint = "set celeryflow_app to module:attribute, such as proj.celery:app"
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as exc:
+        pytest.fail(f"celeryflow_app={path!r}: {module_name!r} cannot be imported: {exc}; {hint}", pytrace=False)
+    found = getattr(module, attribute or "app", None)
+    from celery import Celery  # noqa: PLC0415
+
+    if not isinstance(found, Celery):
+        there = sorted(name for name, value in vars(module).items() if isinstance(value, Celery))
+        said = f"; apps in {module_name} are: {', '.join(there)}" if there else ""
+        pytest.fail(
+            f"celeryflow_app={path!r}: {attribute or 'app'!r} in {module_name!r} is "
+            f"{'not a Celery app' if found is not None else 'missing'}{said}; {hint}",
+            pytrace=False,
+        )
+    return found
+
+
+@pytest.fixture
+def celeryflow(request: pytest.FixtureRequest, celeryflow_app: Celery) -> Iterator[Flow]:
+    """A `Flow` in the mode that the marker, the command line or the ini file names."""
+    told = _marked(request.node)
+    mode = getattr(request, "param", None) or told.get("mode") or _option(request.config, "mode")
+    yield from _opened(mode or "sim", celeryflow_app, request, told)
+
+
+@pytest.fixture
+def celeryflow_eager(request: pytest.FixtureRequest, celeryflow_app: Celery) -> Iterator[Flow]:
+    """A `Flow` in mode ``eager``."""
+    yield from _opened("eager", celeryflow_app, request, _marked(request.node))
+
+
+@pytest.fixture
+def celeryflow_worker(request: pytest.FixtureRequest, celeryflow_app: Celery) -> Iterator[Flow]:
+    """A `Flow` in mode ``worker``."""
+    yield from _opened("worker", celeryflow_app, request, _marked(request.node))
+
+
+@pytest.fixture
+def celeryflow_sim(request: pytest.FixtureRequest, celeryflow_app: Celery) -> Iterator[Flow]:
+    """A `Flow` in mode ``sim``."""
+    yield from _opened("sim", celeryflow_app, request, _marked(request.node))
+
+
+def _opened(
+    mode: str, app: Celery, request: pytest.FixtureRequest, told: Mapping[str, Any]
+) -> Iterator[Flow]:
+    options = {name: value for name, value in told.items() if name in _accepts(mode)}
+    if mode == "sim":
+        options.setdefault("seed", _seed(request.config))
+    with _context(mode)(app, **options) as flow:
+        yield flow
+
+
+# --- the report ---
+
+
+def _recent_flows() -> list[Flow]:
+    contexts = sys.modules.get("pytest_celeryflow.contexts")
+    return list(contexts.recent) if contexts is not None else []
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Forget the flows of the test before."""
+    contexts = sys.modules.get("pytest_celeryflow.contexts")
+    if contexts is not None:
+        contexts.recent.clear()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Iterator[None]:
+    """Add what happened to the report of a failure, once a test."""
+    report: pytest.TestReport = yield  # type: ignore[assignment, misc]
+    flows = _recent_flows() if report.failed else []
+    if flows:
+        seed = _seed(item.config)
+        for flow in flows:
+            flow_text = flow.report()
+            if flow.mode == "sim" and seed:
+                flow_text += f"\n\nreproduce: pytest {item.nodeid!r} --celeryflow-seed {seed}"
+            report.sections.append((f"celeryflow: what happened in mode {flow.mode}", flow_text))
+        pytest_runtest_setup(item)
+    return report  # type: ignore[return-value]
