@@ -100,7 +100,9 @@ def _compared(pair: Pair, expected: Shape, actual: Shape, matching: Matching) ->
     if matching.matches(expected, actual):
         return pair
     if not matching.same_kind(expected, actual):
-        if actual.kind == "chain" and any(matching.matches(expected, one) for one in actual.children):
+        if actual.kind == "chain" and any(
+            matching.matches(expected, one) for one in actual.children
+        ):
             pair.expected = expected = _chain_of_one(expected)
         elif expected.kind == "chain" and any(
             matching.matches(one, actual) for one in expected.children
@@ -143,7 +145,9 @@ def _below(expected: Shape, actual: Shape, path: str, matching: Matching) -> lis
         place = _Place("children", f"{path}.children", "task")
     else:
         place = _Place("children", path)
-    out = _siblings(expected.children, actual.children, place, matching, expected.any_order)
+    out = _siblings(
+        expected.children, actual.children, place, matching, any_order=expected.any_order
+    )
     if expected.body is not None or actual.body is not None:
         body = Pair(f"{path}.body", "body", "body", expected.body, actual.body)
         out.append(_one_sided(body) or _compared(body, expected.body, actual.body, matching))  # type: ignore[arg-type]
@@ -167,7 +171,8 @@ def _siblings(
     actual: Sequence[Shape],
     place: _Place,
     matching: Matching,
-    any_order: bool = False,  # noqa: FBT001, FBT002 - private, and read with its name
+    *,
+    any_order: bool = False,
 ) -> list[Pair]:
     expected = expand(patterns, len(actual))
     if any_order:

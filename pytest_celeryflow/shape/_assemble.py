@@ -94,9 +94,11 @@ class _Assembly:
 
     def _from(self, message: Sent) -> _Thread:
         steps: tuple[Shape, ...] = (message.shape,)
-        while len(following := self.next.get(message.id, ())) == 1:
-            (message,) = following
+        following = self.next.get(message.id, [])
+        while len(following) == 1:
+            message = following[0]
             steps += (message.shape,)
+            following = self.next.get(message.id, [])
         if following:
             rest = self.together(following)
             return _Thread(steps + rest.steps, rest.ends)

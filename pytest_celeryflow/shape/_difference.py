@@ -97,7 +97,9 @@ class Difference:
         return f"{path}: {_cut(what, _FIRST_LINE - len(path) - len(end) - 2)}{end}"
 
     def _what(self, change: Change) -> str:
-        expected, actual = (self._written(each, change) for each in (change.expected, change.actual))
+        expected, actual = (
+            self._written(each, change) for each in (change.expected, change.actual)
+        )
         if actual is None or change.actual is None:
             return f"missing: {expected}"
         if expected is None or change.expected is None:
@@ -164,7 +166,11 @@ class Difference:
             return self._writer.write(replace(shape, links=(), errbacks=()))
         bare = replace(shape, children=(), body=None, links=(), errbacks=())
         written = self._writer.write(bare)
-        return written.replace("([])", "", 1) if shape.kind == "chord" else written.replace("()", "", 1)
+        return (
+            written.replace("([])", "", 1)
+            if shape.kind == "chord"
+            else written.replace("()", "", 1)
+        )
 
     def _children(self, pair: Pair, level: int) -> Iterator[str]:
         """Write what is below, runs of unchanged siblings folded."""

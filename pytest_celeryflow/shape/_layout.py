@@ -108,9 +108,7 @@ def _moved(part: Part, x: float, y: float) -> Part:
         case Line(start=(a, b), end=(c, d)):
             return replace(part, start=(a + x, b + y), end=(c + x, d + y))
         case Turn(start=(a, b), end=(c, d)):
-            return replace(
-                part, start=(a + x, b + y), end=(c + x, d + y), between=part.between + y
-            )
+            return replace(part, start=(a + x, b + y), end=(c + x, d + y), between=part.between + y)
 
 
 def layout(shape: Shape) -> Block:
@@ -313,7 +311,9 @@ def _framed(block: Block, label: str, *, several: bool) -> Block:
     if several:
         fan = _fan(inside.axis, 7)
         ins, outs = [(0.0, y) for y in fan], [(width, y) for y in fan]
-        return Block(width, height, inside.axis, tuple(ins), tuple(outs), (*behind, frame, *inside.parts))
+        return Block(
+            width, height, inside.axis, tuple(ins), tuple(outs), (*behind, frame, *inside.parts)
+        )
     into = tuple(Line((0, y), (x, y), arrow=False) for x, y in inside.ins)
     out = tuple(Line((x, y), (width, y), arrow=False) for x, y in inside.outs)
     return Block(

@@ -10,6 +10,7 @@ differ in arguments only are one node, `resize(…) × 40`).
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 from pytest_celeryflow.shape._model import Shape
 from pytest_celeryflow.shape._text import Writer, folded, short_names
@@ -61,6 +62,7 @@ class _Chart:
         frame = self._new()
         self._line(f'subgraph {frame}["{self._title(shape, times)}"]')
         self.indent += "  "
+        self._line("direction LR")
         ends = self._inside(shape, style)
         self.indent = self.indent[:-2]
         self._line("end")
@@ -81,7 +83,7 @@ class _Chart:
         return self._one_after_the_other([header, body]) if parts else body
 
     def _one_after_the_other(self, parts: list[_Ends]) -> _Ends:
-        for before, after in zip(parts, parts[1:], strict=False):
+        for before, after in pairwise(parts):
             self._then(before.last, after.first)
         return _Ends(parts[0].first, parts[-1].last)
 

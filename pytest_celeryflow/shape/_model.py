@@ -273,9 +273,8 @@ class Shape:
         """
         known = dict(data)
         if unknown := known.keys() - cls.__dataclass_fields__.keys():
-            raise ValueError(
-                f"unknown attributes {sorted(unknown)}; valid are {sorted(cls.__dataclass_fields__)}"
-            )
+            valid = ", ".join(cls.__dataclass_fields__)
+            raise ValueError(f"unknown attributes {sorted(unknown)}; valid are {valid}")
         for name in ("args", "items"):
             if name in known:
                 known[name] = tuple(_from_json(each) for each in known[name])
@@ -300,9 +299,9 @@ def _to_json(value: Any) -> Any:
         return value
     if isinstance(value, list):
         return [_to_json(each) for each in value]
-    if isinstance(value, dict) and value.keys() != {_LITERAL}:
-        if all(isinstance(key, str) for key in value):
-            return {key: _to_json(each) for key, each in value.items()}
+    plain_keys = isinstance(value, dict) and all(isinstance(key, str) for key in value)
+    if plain_keys and value.keys() != {_LITERAL}:
+        return {key: _to_json(each) for key, each in value.items()}
     return {_LITERAL: literal(value)}
 
 

@@ -94,8 +94,9 @@ def _many(nodes: list[ast.expr]) -> tuple[Shape, ...]:
     out: list[Shape] = []
     for node in nodes:
         match node:
-            case ast.BinOp(left=one, op=ast.MatMult(), right=times) | ast.Call(
-                func=ast.Name(id="repeated"), args=[one, times]
+            case (
+                ast.BinOp(left=one, op=ast.MatMult(), right=times)
+                | ast.Call(func=ast.Name(id="repeated"), args=[one, times])
             ):
                 out.extend(_repeat(_shape(one), times))
             case _:
@@ -134,9 +135,9 @@ def _composed(word: str, node: ast.Call) -> Shape:
 
 def _task(node: ast.expr) -> Shape:
     match node:
-        case ast.Call(func=ast.Name(id="signature"), args=[ast.Constant(value=str(name))]):
-            return Shape(kind="task", name=name, short=True)
-    if name := dotted(node):
+        case ast.Call(func=ast.Name(id="signature"), args=[ast.Constant(value=str(given))]):
+            return Shape(kind="task", name=given, short=True)
+    if (name := dotted(node)) is not None:
         return Shape(kind="task", name=name, short=True)
     raise ValueError(f"{ast.unparse(node)!r} does not name a task")
 

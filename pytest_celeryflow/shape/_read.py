@@ -21,7 +21,15 @@ from typing import Any
 from pytest_celeryflow.shape._matchers import ANY
 from pytest_celeryflow.shape._model import Kind, Shape
 
-__all__ = ["ANY_ORDER", "ANY_TASK_NAME", "IMMUTABLE", "REPEATED_NAME", "is_id", "options_of", "read"]
+__all__ = [
+    "ANY_ORDER",
+    "ANY_TASK_NAME",
+    "IMMUTABLE",
+    "REPEATED_NAME",
+    "is_id",
+    "options_of",
+    "read",
+]
 
 #: How the matchers of `_canvas.py` are recognised.
 ANY_TASK_NAME = "celeryflow.ANY_TASK"

@@ -69,7 +69,7 @@ def sent(canvas: Any) -> Shape:
     return assemble(recorder.messages)
 
 
-class _NoStore(BaseBackend):
+class _NoStore(BaseBackend):  # type: ignore[misc]
     """A result store that notes how large Celery says a chord is, and nothing else."""
 
     def ensure_chords_allowed(self) -> None:
@@ -82,7 +82,7 @@ class _NoStore(BaseBackend):
         self.app.sizes[group_id] = chord_size
 
 
-class _Recorder(Celery):
+class _Recorder(Celery):  # type: ignore[misc]
     """An app that notes what it is told to send."""
 
     def __init__(self, conf: Settings) -> None:

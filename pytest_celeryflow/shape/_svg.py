@@ -83,10 +83,7 @@ def _line(line: Line) -> str:
         shape = f"L{to_x:g} {to_y:g}" if y == to_y else curve
         arrow = _THEN if line.arrow else ""
         return f'<path d="M{x:g} {y:g} {shape}"{arrow}/>'
-    return (
-        f'<path class="{line.kind}" d="M{x:g} {y:g} V{to_y:g} H{to_x:g}"'
-        f"{_THEN}/>"
-    )
+    return f'<path class="{line.kind}" d="M{x:g} {y:g} V{to_y:g} H{to_x:g}"{_THEN}/>'
 
 
 def _turn(turn: Turn) -> str:

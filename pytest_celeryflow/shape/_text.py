@@ -72,7 +72,9 @@ def short_names(*shapes: Shape) -> dict[str, str]:
 def _is_plain(name: str) -> bool:
     parts = name.split(".")
     return (
-        all(part.isidentifier() and part.isascii() and not keyword.iskeyword(part) for part in parts)
+        all(
+            part.isidentifier() and part.isascii() and not keyword.iskeyword(part) for part in parts
+        )
         and parts[0] not in WORDS
         and parts[-1] not in METHODS
     )
@@ -198,10 +200,11 @@ def folded(shapes: Iterable[Shape], writer: Writer) -> Iterator[tuple[Shape, int
 
 def _without_arguments(shape: Shape) -> Shape:
     """Put `ANY_ARGS` for the arguments of every task below."""
-    any_args = {"args": (ANY_ARGS,), "kwargs": {}} if shape.args or shape.kwargs else {}
+    any_args: dict[str, Any] = {"args": (ANY_ARGS,), "kwargs": {}}
+    called = shape.kind == "task" and (shape.args or shape.kwargs)
     return replace(
         shape,
-        **(any_args if shape.kind == "task" else {}),
+        **(any_args if called else {}),
         children=tuple(map(_without_arguments, shape.children)),
         body=shape.body and _without_arguments(shape.body),
         links=tuple(map(_without_arguments, shape.links)),

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ast
 import datetime as dt
+import math
 import re
 import uuid
 import zoneinfo
@@ -122,7 +123,7 @@ def literal(value: Any) -> str:
         if isinstance(value, frozenset):
             return f"frozenset({inside})"
         return inside or "set()"
-    if isinstance(value, float) and (value != value or value in (float("inf"), -float("inf"))):
+    if isinstance(value, float) and not math.isfinite(value):
         return f"float({str(value)!r})"
     if isinstance(value, type):
         return _type_name(value)
