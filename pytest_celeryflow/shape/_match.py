@@ -12,7 +12,7 @@ Relies on no Celery symbol. Not modelled: more than one `repeated(…, ANY)` amo
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +30,8 @@ def value_matches(expected: Any, actual: Any) -> bool:
             predicate, which is called with `actual`.
         actual: A normal value.
     """
+    if expected is actual:
+        return True
     if isinstance(expected, list) and isinstance(actual, list):
         return len(expected) == len(actual) and all(map(value_matches, expected, actual))
     if isinstance(expected, dict) and isinstance(actual, dict):
@@ -53,6 +55,15 @@ def _predicate_holds(predicate: Callable[[Any], Any], actual: Any) -> bool:
         return False
 
 
+def _maybe_empty_match(expected: Collection[Any], actual: Collection[Any]) -> bool:
+    """Compare two tuples or mappings, fast where both are empty, as they mostly are."""
+    if not expected and not actual:
+        return True
+    if isinstance(expected, Mapping) and isinstance(actual, Mapping):
+        return value_matches(dict(expected), dict(actual))
+    return value_matches(list(expected), list(actual))
+
+
 @dataclass
 class Matching:
     """Compares nodes and remembers each answer, which nested any-order groups ask for again.
@@ -66,16 +77,18 @@ class Matching:
     def same_call(expected: Shape, actual: Shape) -> bool:
         """Tell whether the arguments match."""
         return (
-            same_call((expected.args, expected.kwargs), (actual.args, actual.kwargs), value_matches)
-            and value_matches(list(expected.items), list(actual.items))
-            and expected.size == actual.size
+            expected.size == actual.size
+            and same_call(
+                (expected.args, expected.kwargs), (actual.args, actual.kwargs), value_matches
+            )
+            and _maybe_empty_match(expected.items, actual.items)
         )
 
     @staticmethod
     def same_options(expected: Shape, actual: Shape) -> bool:
         """Tell whether options and stamps match."""
-        return value_matches(dict(expected.options), dict(actual.options)) and value_matches(
-            dict(expected.stamps), dict(actual.stamps)
+        return _maybe_empty_match(expected.options, actual.options) and _maybe_empty_match(
+            expected.stamps, actual.stamps
         )
 
     @staticmethod
@@ -121,6 +134,8 @@ class Matching:
         self, expected: Sequence[Shape], actual: Sequence[Shape], *, any_order: bool = False
     ) -> bool:
         """Tell whether the nodes match one to one."""
+        if not expected and not actual:
+            return True
         patterns = expand(expected, len(actual))
         if len(patterns) != len(actual):
             return False

@@ -82,6 +82,7 @@ def same_call(
     if here is None and there is None:
         return (
             len(args) == len(other_args)
+            and len(kwargs) == len(other_kwargs)
             and all(map(equal, args, other_args))
             and kwargs.keys() == other_kwargs.keys()
             and all(equal(kwargs[key], other_kwargs[key]) for key in kwargs)
@@ -102,7 +103,10 @@ def same_call(
 
 def cut_at_any_args(args: tuple[Any, ...]) -> int | None:
     """Return where `ANY_ARGS` stands among positional arguments, or None."""
-    return next((index for index, each in enumerate(args) if each is ANY_ARGS), None)
+    for index, each in enumerate(args):
+        if each is ANY_ARGS:
+            return index
+    return None
 
 
 def literal(value: Any) -> str:
