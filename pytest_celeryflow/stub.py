@@ -92,14 +92,17 @@ class Stub:
     def installed(self) -> Iterator[None]:
         """Replace the task's body, and put it back."""
         task = self._task
-        kept = {name: task.__dict__[name] for name in ("run", "__trace__") if name in task.__dict__}
-        task.run = self._run
+        # ``autoretry_for`` wraps the body, and keeps it so (`celery/app/autoretry.py`).
+        body = "_orig_run" if hasattr(task, "_orig_run") else "run"
+        names = (body, "__trace__")
+        kept = {name: task.__dict__[name] for name in names if name in task.__dict__}
+        setattr(task, body, self._run)
         if "__trace__" in kept:
             task.__trace__ = build_tracer(task.name, task, task.app.loader, app=task.app)
         try:
             yield
         finally:
-            for name in ("run", "__trace__"):
+            for name in names:
                 task.__dict__.pop(name, None)
             task.__dict__.update(kept)
 
