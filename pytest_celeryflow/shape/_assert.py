@@ -120,8 +120,8 @@ def _sent_alike(found: Shape, expected: Any, *, args: bool, options: bool) -> bo
 
 
 def _message(apart: Difference) -> str:
-    lines = [apart.summary(), "", "- expected   + instead", *apart.tree(), ""]
-    if apart.only_moved and len(apart.changes) > 0:
+    lines = [apart.summary(), "", *apart.tree(), ""]
+    if apart.only_members_moved:
         lines.append("If their order does not matter, write any_order(group(…)).")
     lines += ["If the new shape is right, expect:", f"  {apart.rewritten()!r}"]
     return "\n".join(lines)

@@ -24,6 +24,7 @@ __all__ = ["Difference", "difference", "explain_eq"]
 
 _FIRST_LINE = 80
 _LINE = 100
+_MOST_LINES = 60
 #: pytest cuts the explanation of an assert to eight lines.
 _EXPLANATION = 7
 
@@ -64,7 +65,7 @@ def explain_eq(left: object, right: object) -> list[str] | None:
     found = difference(right, left)
     if found is None:
         return ["the shapes match but are not equal: a matcher counts in assert_shape only"]
-    return [found.summary(), "- right side   + left side", *found.tree()][:_EXPLANATION]
+    return [found.summary(), "- right side   + left side", *found.tree()[1:]][:_EXPLANATION]
 
 
 class Difference:
@@ -84,28 +85,30 @@ class Difference:
     def summary(self) -> str:
         """Return one line of at most 80 characters: the path and what differs there."""
         first, more = self.changes[0], len(self.changes) - 1
+        path = _cut_middle(first.path, _FIRST_LINE * 2 // 3)
         if first.moved_to:
             others = sum(1 for each in self.changes if each.moved_to) - 1
-            to = first.moved_to[first.moved_to.rindex("[") :]
-            what = f"moved to {to}: {self._written(first.actual, first)}"
-            what = f"moved to {to}, and {others} more moved" if others else what
             more -= others
-        else:
-            what = self._what(first)
         end = f" (and {more} more)" if more > 0 else ""
-        path = _cut_middle(first.path, _FIRST_LINE * 2 // 3)
-        return f"{path}: {_cut(what, _FIRST_LINE - len(path) - len(end) - 2)}{end}"
+        room = _FIRST_LINE - len(f"{path}: {end}")
+        if first.moved_to and others:
+            what = f"moved to {_last_index(first.moved_to)}, and {others} more moved"
+        else:
+            what = self._what(first, room)
+        return f"{path}: {_cut(what, room)}{end}"
 
-    def _what(self, change: Change) -> str:
+    def _what(self, change: Change, room: int) -> str:
+        """Say what differs, in so many signs if it can be helped."""
         expected, actual = (
             self._written(each, change) for each in (change.expected, change.actual)
         )
-        if actual is None or change.actual is None:
+        if change.moved_to:
+            return f"moved to {_last_index(change.moved_to)}: {actual}"
+        if actual is None:
             return f"missing: {expected}"
-        if expected is None or change.expected is None:
+        if expected is None:
             return f"unexpected: {actual}"
-        room = (_FIRST_LINE - min(len(change.path), _FIRST_LINE * 2 // 3) - 30) // 2
-        expected, actual = _cut_apart(expected, actual, max(room, 12))
+        expected, actual = _cut_apart(expected, actual, room - len("expected , got "))
         return f"expected {expected}, got {actual}"
 
     def _written(self, side: object, change: Change) -> str | None:
@@ -116,13 +119,17 @@ class Difference:
         return None if side is None else str(side)
 
     def tree(self) -> list[str]:
-        """Return the lines of the aligned tree."""
-        return [_cut(line, _LINE) for line in self._lines(self.root, 0)]
+        """Return the lines of the aligned tree, the signs explained first."""
+        lines = [_cut(line, _LINE) for line in self._lines(self.root, 0)]
+        if len(lines) > _MOST_LINES:
+            lines = [*lines[:_MOST_LINES], f"  … {len(lines) - _MOST_LINES} more lines"]
+        moved = "   ~ moved" if any(each.moved_to for each in self.changes) else ""
+        return [f"- expected   + instead{moved}", *lines]
 
     def _lines(self, pair: Pair, level: int) -> Iterator[str]:
         indent = "  " * level + (f"{pair.label} " if pair.label else "")
         if pair.moved_to and pair.actual is not None:
-            to = pair.moved_to[pair.moved_to.rindex("[") :]
+            to = _last_index(pair.moved_to)
             yield f"~ {indent}→ {to} {self._writer.write(pair.actual)}"
             return
         if pair.expected is None or pair.actual is None:
@@ -141,13 +148,14 @@ class Difference:
             if max(len(one), len(two)) > _LINE - len(indent) - 2 or len(pair.changes) > 1:
                 yield from self._details(pair, level)
         else:
-            yield f"  {indent}{self._head(pair.actual)}"
+            order = " in any order" if pair.expected.any_order else ""
+            yield f"  {indent}{self._head(pair.actual)}{order}"
         yield from self._children(pair, level + 1)
 
     def _details(self, pair: Pair, level: int) -> Iterator[str]:
         for change in pair.changes[:5]:
-            tail = change.path.removeprefix(pair.path).lstrip(".")
-            yield f"  {'  ' * (level + 1)}{tail}: {self._what(change)}"
+            tail = "  " * (level + 2) + change.path.removeprefix(pair.path).lstrip(".")
+            yield f"{tail}: {self._what(change, _LINE - len(tail) - 2)}"
         if len(pair.changes) > 5:
             yield f"  {'  ' * (level + 1)}… {len(pair.changes) - 5} more in this task"
 
@@ -175,7 +183,9 @@ class Difference:
     def _children(self, pair: Pair, level: int) -> Iterator[str]:
         """Write what is below, runs of unchanged siblings folded."""
         unchanged: list[Pair] = []
-        for child in [*pair.children, None]:
+        mapped = pair.actual is not None and pair.actual.is_task
+        below = [each for each in pair.children if not (mapped and each.is_same)]
+        for child in [*below, None]:
             if child is not None and child.is_same and child.moved_to is None:
                 unchanged.append(child)
                 continue
@@ -192,9 +202,16 @@ class Difference:
         return text(_merged(self.root))
 
     @property
-    def only_moved(self) -> bool:
-        """Whether members moved and nothing else differs."""
-        return all(each.moved_to for each in self.changes)
+    def only_members_moved(self) -> bool:
+        """Whether members of groups changed places, and nothing else differs."""
+        return all(each.moved_to for each in self.changes) and _moves_in_groups(self.root)
+
+
+def _moves_in_groups(pair: Pair) -> bool:
+    in_group = pair.actual is not None and pair.actual.kind in ("group", "chord")
+    return all(
+        _moves_in_groups(child) and (in_group or child.moved_to is None) for child in pair.children
+    )
 
 
 def _with_matched_values(expected: Shape, actual: Shape) -> Shape:
@@ -269,12 +286,17 @@ def _cut_middle(path: str, width: int) -> str:
     return f"{path[:half]}…{path[-half:]}"
 
 
-def _cut_apart(one: str, two: str, width: int) -> tuple[str, str]:
+def _cut_apart(one: str, two: str, room: int) -> tuple[str, str]:
     """Cut two long texts so that the place where they part stays in sight."""
-    if len(one) <= width and len(two) <= width:
+    if len(one) + len(two) <= room:
         return one, two
     at = next((n for n, (a, b) in enumerate(zip(one, two, strict=False)) if a != b), 0)
-    start = max(0, at - width // 2)
-    return tuple(  # type: ignore[return-value]
-        _cut(("…" if start else "") + each[start:], width) for each in (one, two)
-    )
+    half = max(room // 2, 12)
+    widths = [max(half, room - len(two)), max(half, room - len(one))]
+    start = at - half // 2 if at > half * 2 // 3 else 0
+    cut = [_cut(("…" if start else "") + each[start:], n) for each, n in zip((one, two), widths)]
+    return cut[0], cut[1]
+
+
+def _last_index(path: str) -> str:
+    return path[path.rindex("[") :]

@@ -88,5 +88,5 @@ def _written(value: Any) -> str:
     if isinstance(value, type):
         return f"any {literal(value)}"
     if callable(value) and hasattr(value, "__name__"):
-        return f"a value for which {literal(value)}() holds"
+        return f"what {literal(value)} accepts"
     return literal(value)

@@ -65,7 +65,9 @@ def test_what_is_not_equal(other: str) -> None:
 
 
 def test_a_tuple_is_a_list_as_it_is_in_a_message() -> None:
-    assert Shape(kind="task", name="f", args=((1, 2),)) == Shape(kind="task", name="f", args=([1, 2],))
+    assert Shape(kind="task", name="f", args=((1, 2),)) == Shape(
+        kind="task", name="f", args=([1, 2],)
+    )
 
 
 def test_full_names_are_compared_in_full() -> None:

@@ -216,7 +216,9 @@ def test_a_list_is_no_canvas(t: SimpleNamespace) -> None:
 
 def test_what_is_not_a_signature_is_named_by_its_place(t: SimpleNamespace) -> None:
     with pytest.raises(TypeError, match=r"canvas\[1\] is int, not a signature"):
-        shape({"task": "celery.group", "subtask_type": "group", "kwargs": {"tasks": [t.fetch.s(), 1]}})
+        shape(
+            {"task": "celery.group", "subtask_type": "group", "kwargs": {"tasks": [t.fetch.s(), 1]}}
+        )
 
 
 def test_celery_is_not_imported_before_it_is_needed() -> None:
@@ -238,4 +240,6 @@ def test_the_name_of_the_package_is_callable_as_the_function(t: SimpleNamespace)
 
 
 def test_a_signature_without_an_app() -> None:
-    assert str(shape(Celery(set_as_current=False).signature("x.y") | signature("x.z"))) == "y() | z()"
+    assert (
+        str(shape(Celery(set_as_current=False).signature("x.y") | signature("x.z"))) == "y() | z()"
+    )

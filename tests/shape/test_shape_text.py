@@ -104,7 +104,9 @@ def test_a_wider_group_is_folded_and_the_text_still_equals_it(t: SimpleNamespace
 
 
 def test_neighbours_that_differ_are_not_folded(t: SimpleNamespace) -> None:
-    members = [t.resize.s(n) for n in range(20)] + [t.audit.s()] + [t.resize.s(n) for n in range(20)]
+    members = (
+        [t.resize.s(n) for n in range(20)] + [t.audit.s()] + [t.resize.s(n) for n in range(20)]
+    )
     assert str(shape(group(members))) == "group(resize(…) × 20, audit(), resize(…) × 20)"
 
 
