@@ -181,7 +181,8 @@ class VirtualClock:
         """
         with ExitStack() as stack:
             if not _freezegun.freeze_factories:
-                frozen = freeze_time(self._start.replace(tzinfo=None))
+                # pytest measures the durations it reports with names of its own module.
+                frozen = freeze_time(self._start.replace(tzinfo=None), ignore=["_pytest.timing"])
                 with _cheap_module_cache():
                     frozen.start()
                 stack.callback(frozen.stop)

@@ -85,13 +85,14 @@ class SimMode:
         began = self.clock.elapsed
         self._began = self.clock.us
         self.recorder = Recorder(app, lambda: self.clock.elapsed - began, self._where)
-        options = app.conf.broker_transport_options or {}
+        told, conf = self._config, app.conf
+        options = told.get("broker_transport_options", conf.broker_transport_options) or {}
         steps = tuple(options.get("priority_steps") or (0, 3, 6, 9))
         self.broker = Broker(semantics, self.recorder, priority_steps=steps)
         if semantics.visibility:
             self._visibility = float(options.get("visibility_timeout") or 3600)
             self.broker.handed_out = self._set_alarm
-        if self._queues is None and not app.conf.task_queues:
+        if self._queues is None and not told.get("task_queues", conf.task_queues):
             self.broker.unconsumed = self._consume_too
         url = stack.enter_context(SimTransport.serving(self.broker, self.world))
         self.values = Values(self._now, self._wait_for_value)

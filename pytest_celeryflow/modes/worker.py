@@ -69,10 +69,11 @@ class WorkerMode:
     def _open(self, stack: ExitStack) -> None:
         app = self.app
         broker_url = str(app.conf.broker_url or "") if is_configured(app, "broker_url") else None
-        options = app.conf.broker_transport_options or {}
+        told, conf = self._config, app.conf
+        options = told.get("broker_transport_options", conf.broker_transport_options) or {}
         steps = tuple(options.get("priority_steps") or (0, 3, 6, 9))
         self.broker = Broker(semantics_of(broker_url), self.recorder, priority_steps=steps)
-        if self._queues is None and not app.conf.task_queues:
+        if self._queues is None and not told.get("task_queues", conf.task_queues):
             self.broker.unconsumed = self._consume_too
         url = stack.enter_context(live_broker(self.broker))
         values = Values(real_monotonic, self._wait_for_value)
