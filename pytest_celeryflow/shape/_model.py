@@ -192,6 +192,15 @@ class Shape:
         # Arguments are left out (ANY equals all of them), and all of a name but its end.
         return hash((self.kind, self.name.rpartition(".")[2], self.children, self.body))
 
+    def __deepcopy__(self, memo: object) -> Shape:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        for name in ("kwargs", "options", "stamps"):
+            fields[name] = dict(fields[name])
+        return _rebuilt, (fields,)
+
     # -- writing --------------------------------------------------------------------------
 
     def __str__(self) -> str:
@@ -287,6 +296,10 @@ class Shape:
         if known.get("body") is not None:
             known["body"] = cls.from_json(known["body"])
         return cls(**known)
+
+
+def _rebuilt(fields: dict[str, Any]) -> Shape:
+    return Shape(**fields)
 
 
 _JSON = (type(None), bool, int, float, str)

@@ -42,8 +42,11 @@ IMMUTABLE = "celeryflow_immutable"
 _IDS = frozenset(
     ["chain", "chord", "group_id", "group_index", "parent_id", "reply_to", "root_id", "task_id"]
 )
+#: `sig.clone(immutable=True)`, which Celery's own `link_error` uses, sets an option of that
+#: name and leaves the signature as mutable as it was.
+_NO_EFFECT = frozenset(["immutable"])
 #: Options that identify or wire a message and so are no part of a shape.
-_WIRING = _IDS | {
+_WIRING = _IDS | _NO_EFFECT | {
     "add_to_parent", "link", "link_error", "producer", "publisher", "route_name",
     "stamped_headers", "task_type", ANY_ORDER, IMMUTABLE,
 }  # fmt: skip

@@ -37,14 +37,19 @@ from pytest_celeryflow.shape._assemble import Sent, assemble
 from pytest_celeryflow.shape._model import Shape
 from pytest_celeryflow.shape._read import IMMUTABLE, is_id, read
 
-__all__ = ["sent"]
+__all__ = ["sent", "sent_messages"]
 
 #: No workflow that a person writes sends more; one that does is endless.
 _MOST_MESSAGES = 200_000
 
 
 def sent(canvas: Any) -> Shape:
-    """Return the shape of what Celery publishes for a canvas; see `shape`.
+    """Return the shape of what Celery publishes for a canvas; see `shape`."""
+    return assemble(sent_messages(canvas))
+
+
+def sent_messages(canvas: Any) -> list[Sent]:
+    """Return the messages that Celery publishes for a canvas, if every task succeeds.
 
     Raises:
         TypeError: `canvas` is not a signature.
@@ -66,7 +71,7 @@ def sent(canvas: Any) -> Shape:
             raise ValueError(
                 f"Celery cannot publish this canvas: {type(error).__name__}: {error}"
             ) from error
-    return assemble(recorder.messages)
+    return recorder.messages
 
 
 class _NoStore(BaseBackend):  # type: ignore[misc]

@@ -12,11 +12,11 @@ NAMES = ("fetch", "resize", "publish", "notify", "audit", "clean")
 
 @pytest.fixture(scope="session")
 def app() -> Celery:
-    """An app whose broker and result store cannot be reached."""
+    """An app whose broker cannot be reached."""
     return Celery(
         "proj",
-        broker="redis://nowhere.invalid:1",
-        backend="redis://nowhere.invalid:1",
+        broker="amqp://nowhere.invalid:1",
+        backend="cache+memory://",
         set_as_current=False,
     )
 
@@ -28,5 +28,5 @@ def t(app: Celery) -> SimpleNamespace:
     def body(*args: object, **kwargs: object) -> None:
         raise AssertionError("no task runs in these tests")
 
-    tasks = {name: app.task(name=f"proj.tasks.{name}")(body) for name in NAMES}
+    tasks = {name: app.task(name=f"proj.tasks.{name}", shared=False)(body) for name in NAMES}
     return SimpleNamespace(**tasks)

@@ -219,7 +219,9 @@ if __name__ == "__main__":
 
     def body(*args: object) -> None: ...
 
-    tasks = SimpleNamespace(**{n: app.task(name=f"proj.tasks.{n}")(body) for n in names})
+    tasks = SimpleNamespace(
+        **{n: app.task(name=f"proj.tasks.{n}", shared=False)(body) for n in names}
+    )
     GOLDEN.write_text(
         "\n".join(f"### {name}\n{message(tasks, name)}\n" for name in CASES), encoding="utf-8"
     )

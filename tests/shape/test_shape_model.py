@@ -109,6 +109,11 @@ def test_json_with_an_unknown_attribute_is_refused() -> None:
         Shape.from_json({"kind": "task", "colour": "red"})
 
 
+def test_it_can_be_copied_and_pickled() -> None:
+    assert copy.deepcopy(FLOW) is FLOW
+    assert pickle.loads(pickle.dumps(FLOW)) == FLOW
+
+
 @pytest.mark.parametrize("matcher", [ANY, ANY_ARGS])
 def test_matchers_survive_copying(matcher: object) -> None:
     assert copy.deepcopy([matcher])[0] is matcher

@@ -9,10 +9,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from celery import Celery, _state, chain, chord, group
+from celery import Celery, _state, chain, chord, group, signals
 from celery.canvas import _chain
 
 from pytest_celeryflow.shape import Shape, assert_shape, shape
+from pytest_celeryflow.shape._sent import sent_messages
 
 warnings.filterwarnings("ignore", module="celery.canvas")
 
@@ -122,12 +123,40 @@ def test_the_app_is_left_as_it_was(app: Celery, t: SimpleNamespace) -> None:
     assert _state._tls.current_app is current
 
 
+@pytest.mark.parametrize("build", [case[1] for case in CASES], ids=[case[0] for case in CASES])
+def test_the_first_messages_are_those_of_the_real_app(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = Celery(broker="memory://", backend="cache+memory://", set_as_current=False)
+    names = ("fetch", "resize", "publish", "notify", "audit", "clean")
+
+    def body(*args: object) -> None: ...
+
+    tasks = SimpleNamespace(**{name: app.task(name=name, shared=False)(body) for name in names})
+    # Celery 5.4 looks no deeper than the first step for the app of a chain.
+    monkeypatch.setattr(_state._tls, "current_app", app)
+    real: list[str] = []
+
+    def note(headers: dict[str, Any], **kwargs: Any) -> None:
+        real.append(headers["task"])
+
+    signals.before_task_publish.connect(note)
+    try:
+        build(tasks).apply_async()
+    finally:
+        signals.before_task_publish.disconnect(note)
+    found = [each for each in sent_messages(build(tasks)) if not (each.after or each.body_of)]
+    assert [each.shape.name for each in found] == [
+        "resize" if name in ("celery.map", "celery.starmap") else name for name in real
+    ]
+
+
 def test_an_eager_app_runs_nothing() -> None:
     app = Celery(set_as_current=False)
     app.conf.task_always_eager = True
     ran: list[int] = []
 
-    @app.task(name="ran")
+    @app.task(name="ran", shared=False)
     def task(n: int) -> None:
         ran.append(n)
 
@@ -149,7 +178,7 @@ def test_a_canvas_that_came_through_json(t: SimpleNamespace) -> None:
 def test_a_partial_may_be_looked_at() -> None:
     app = Celery(set_as_current=False)
 
-    @app.task(name="needs_two")
+    @app.task(name="needs_two", shared=False)
     def needs_two(one: int, two: int) -> None: ...
 
     assert str(shape(needs_two.s(), as_sent=True)) == "needs_two()"
@@ -162,7 +191,7 @@ def test_an_apply_async_of_the_users_own_is_not_called() -> None:
         def apply_async(self, *args: object, **kwargs: object) -> None:
             raise AssertionError("would have taken a lock in Redis")
 
-    @app.task(name="locked", base=Locked)
+    @app.task(name="locked", base=Locked, shared=False)
     def locked() -> None: ...
 
     assert str(shape(locked.s(), as_sent=True)) == "locked()"
