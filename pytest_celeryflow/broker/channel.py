@@ -17,7 +17,8 @@ from typing import Any, ClassVar
 from amqp.exceptions import RecoverableConnectionError
 from kombu.transport import TRANSPORT_ALIASES, virtual
 
-from pytest_celeryflow.broker.queues import Broker
+from pytest_celeryflow.broker.queues import Broker, Raw, Stored
+from pytest_celeryflow.broker.semantics import Place
 
 __all__ = ["Channel", "QoS", "Transport"]
 
@@ -44,25 +45,29 @@ class QoS(virtual.QoS):  # type: ignore[misc]
         self.channel.broker.settle(self.channel, delivery_tag, "acked")
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:  # noqa: FBT001, FBT002
-        """Reject a delivery: give it back to the head of its queue, or throw it away."""
+        """Reject a delivery: give it back to its queue, or throw it away."""
         self._delivered.pop(delivery_tag, None)
-        if not requeue:
-            self.channel.broker.settle(self.channel, delivery_tag, "rejected")
-            return
-        message = self.channel.broker.take_back(self.channel, delivery_tag)
-        if message is not None:
-            self.channel.broker.put_back(message, front=True)
+        broker = self.channel.broker
+        if requeue:
+            self._give_back(delivery_tag, broker.semantics.requeued)
+        else:
+            broker.settle(self.channel, delivery_tag, "rejected")
 
     def restore_unacked(self) -> list[Any]:
-        """Give everything unacknowledged back, in the order in which it was delivered."""
-        broker = self.channel.broker
-        tags, at_front = list(self._delivered), broker.semantics.name != "redis"
+        """Give everything unacknowledged back."""
+        place, tags = self.channel.broker.semantics.restored, list(self._delivered)
         self._delivered.clear()
-        for tag in reversed(tags) if at_front else tags:
-            message = broker.take_back(self.channel, tag)
-            if message is not None:
-                broker.put_back(message, front=at_front)
+        # To find each its own place is quickest from the end. One before the other, in the
+        # order of delivery, is what Redis gets: the last delivered comes first then.
+        for tag in reversed(tags) if place == "own" else tags:
+            self._give_back(tag, place)
         return []
+
+    def _give_back(self, tag: str, place: Place) -> None:
+        broker = self.channel.broker
+        message = broker.take_back(self.channel, tag)
+        if message is not None:
+            broker.put_back(message, place)
 
     def restore_unacked_once(self, stderr: Any = None) -> None:
         """The same, when the channel closes."""
@@ -120,14 +125,21 @@ class Channel(virtual.Channel):  # type: ignore[misc]
     ) -> None:
         self.connection.check()
         for queue in self._lookup(exchange, routing_key):
+            # A queue each, a delivery each: virtual channels would give all the same tag.
             tagged = {**message["properties"], "delivery_tag": self._next_delivery_tag()}
             self.broker.publish(queue, {**message, "properties": tagged})
 
-    def _get(self, queue: str, timeout: float | None = None) -> dict[str, Any]:
-        message = self.broker.take(queue)
-        if message is None:
-            raise virtual.base.Empty
-        return self.broker.hand_out(message, self, no_ack=False)
+    def basic_get(self, queue: str, no_ack: bool = False, **_: Any) -> Any:  # noqa: FBT001, FBT002
+        """Take a message without consuming; ``None`` if there is none."""
+        with self.broker.lock:  # a message is in its queue or out, and never in neither
+            message = self.broker.take(queue)
+            if message is None:
+                return None
+            raw = self.broker.hand_out(message, self, no_ack=no_ack)
+        received = self.Message(raw, channel=self)
+        if not no_ack:
+            self.qos.append(received, received.delivery_tag)
+        return received
 
     def basic_consume(
         self, queue: str, no_ack: bool, callback: Any, consumer_tag: str, **kwargs: Any
@@ -149,16 +161,13 @@ class Channel(virtual.Channel):  # type: ignore[misc]
         connection = self.connection
         return connection is not None and connection.receiving and self.qos.can_consume()
 
-    def receive(self, queue: str, message: Any) -> None:
-        """Let the consumer of a queue have a message that was taken from it."""
-        connection = self.connection
-        raw = self.broker.hand_out(message, self, no_ack=self._no_ack.get(queue, False))
-        connection._deliver(raw, queue)
+    def accept(self, message: Stored) -> Raw:
+        """Let a message that was taken from its queue be this channel's; the copy of it."""
+        return self.broker.hand_out(message, self, no_ack=self._no_ack.get(message.queue, False))
 
-    def close(self) -> None:
-        """Cancel consumers and give back what is unacknowledged."""
-        # virtual.Channel.close() drops exchange_types; a late ack must still find its broker.
-        super().close()
+    def receive(self, queue: str, message: Stored) -> None:
+        """Let the consumer of a queue have a message that was taken from it."""
+        self.connection._deliver(self.accept(message), queue)
 
 
 class Transport(virtual.Transport):  # type: ignore[misc]

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Protocol
 
-from pytest_celeryflow.broker.semantics import Semantics
+from pytest_celeryflow.broker.semantics import Place, Semantics
 
-__all__ = ["Broker", "Consumer", "Silent", "Stored", "Watcher"]
+__all__ = ["Broker", "Consumer", "Raw", "Silent", "Stored", "Watcher"]
 
+#: A message as kombu's virtual channel writes it.
 Raw = dict[str, Any]
 
 #: Queues of Celery's remote control end so (`kombu/pidbox.py`).
@@ -42,6 +43,7 @@ class Stored:
         level: Rank within the queue, the smallest first.
         redelivered: Whether it was delivered before.
         alarm: What will give it back unless it is acknowledged before.
+        forgotten: It is out, and an acknowledgement of its twin has settled it as well.
     """
 
     raw: Raw
@@ -50,6 +52,7 @@ class Stored:
     level: int = 0
     redelivered: bool = False
     alarm: Alarm | None = None
+    forgotten: bool = False
 
     @property
     def headers(self) -> dict[str, Any]:
@@ -173,7 +176,9 @@ class Broker:
         self._pauses = 0
         self._steps = priority_steps
         self._queues: dict[str, _Queue] = {}
-        self._out: dict[tuple[Hashable, str], Stored] = {}
+        self._out: dict[tuple[Hashable, str], list[Stored]] = {}
+        #: Delivery tag -> messages with that tag, once there is more than one.
+        self._twins: dict[str, list[Stored]] = {}
         self._numbers = count(1)
         self._tags = count(1)
 
@@ -221,7 +226,8 @@ class Broker:
     def out(self) -> list[Stored]:
         """Everything that is delivered and not acknowledged, in the order of publication."""
         with self.lock:
-            return sorted(set(self._out.values()), key=lambda m: m.number)
+            there = {message for messages in self._out.values() for message in messages}
+            return sorted(there, key=lambda m: m.number)
 
     # --- messages ---
 
@@ -240,17 +246,12 @@ class Broker:
         self.changed()
         return message
 
-    def put_back(self, message: Stored, *, front: bool) -> None:
+    def put_back(self, message: Stored, place: Place) -> None:
         """Give a delivered message back to its queue, marked as redelivered."""
         with self.lock:
             message.redelivered = True
             message.calm()
-            known = self._queues.setdefault(message.queue, _Queue())
-            level = known.levels.setdefault(message.level, deque())
-            if front:
-                level.appendleft(message)
-            else:
-                level.append(message)
+            self._insert(message, place)
             self.watcher.returned(message)
         self.changed()
 
@@ -261,12 +262,23 @@ class Broker:
         """
         with self.lock:
             twin = Stored(message.raw, message.queue, next(self._numbers), message.level, True)
-            known = self._queues.setdefault(message.queue, _Queue())
-            known.levels.setdefault(message.level, deque()).append(twin)
             message.calm()
+            self._twins.setdefault(message.tag, [message]).append(twin)
+            self._insert(twin, self.semantics.restored)
             self.watcher.reappeared(twin)
         self.changed()
         return twin
+
+    def _insert(self, message: Stored, place: Place) -> None:
+        known = self._queues.setdefault(message.queue, _Queue())
+        level = known.levels.setdefault(message.level, deque())
+        if place == "first":
+            level.appendleft(message)
+        elif place == "last":
+            level.append(message)
+        else:
+            later = (at for at, other in enumerate(level) if other.number > message.number)
+            level.insert(next(later, len(level)), message)
 
     def take(self, queue: str) -> Stored | None:
         """Take the next message of a queue, or ``None``."""
@@ -279,16 +291,6 @@ class Broker:
                     return known.levels[level].popleft()
             return None
 
-    def discard(self, message: Stored) -> bool:
-        """Throw away a message that waits in its queue; whether it was there."""
-        with self.lock:
-            known = self._queues.get(message.queue)
-            if known is None or message not in known.levels.get(message.level, ()):
-                return False
-            known.levels[message.level].remove(message)
-        self.changed()
-        return True
-
     def hand_out(self, message: Stored, channel: Hashable, *, no_ack: bool) -> Raw:
         """Note that a message goes to a channel; the copy that it is given."""
         with self.lock:
@@ -298,23 +300,50 @@ class Broker:
             if no_ack:
                 self.watcher.settled(message, "acked")
             else:
-                self._out[channel, tag] = message
+                self._out.setdefault((channel, tag), []).append(message)
                 self.handed_out(message)
             return message.copy(tag)
 
     def settle(self, channel: Hashable, tag: str, how: str) -> None:
-        """Forget a delivery: it was acknowledged, or rejected for good."""
+        """Forget a delivery: it was acknowledged, or rejected for good.
+
+        Where a tag is kept, its twins that are out are settled too: nothing gives them back
+        any more. They are counted until their own consumers are done with them.
+        """
         with self.lock:
-            message = self._out.pop((channel, tag), None)
+            message = self._pop(channel, tag)
             if message is not None:
-                message.calm()
+                if tag in self._twins:
+                    self._forget(tag)
                 self.watcher.settled(message, how)
         self.changed()
+
+    def _forget(self, tag: str) -> None:
+        out = {m for (_, other), ms in self._out.items() if other == tag for m in ms}
+        for twin in self._twins.pop(tag):
+            if twin in out:
+                twin.forgotten = True
+                twin.calm()
 
     def take_back(self, channel: Hashable, tag: str) -> Stored | None:
         """Forget a delivery without settling the message; the message, if it was out."""
         with self.lock:
-            return self._out.pop((channel, tag), None)
+            message = self._pop(channel, tag)
+            if message is None or not message.forgotten:
+                return message
+            self.watcher.settled(message, "acked")
+        self.changed()
+        return None
+
+    def _pop(self, channel: Hashable, tag: str) -> Stored | None:
+        messages = self._out.get((channel, tag))
+        if not messages:
+            return None
+        message = messages.pop(0)
+        if not messages:
+            del self._out[channel, tag]
+        message.calm()
+        return message
 
     # --- consumers ---
 

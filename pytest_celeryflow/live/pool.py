@@ -42,7 +42,7 @@ def joins_refused_in_tasks() -> Iterator[None]:
     def blocks() -> bool:
         return _flags.in_task
 
-    def set_blocks(value: bool) -> None:  # noqa: FBT001 - Celery's signature
+    def set_blocks(value: bool) -> None:
         _flags.in_task = value
 
     kept = celery.result.task_join_will_block, celery.result._set_task_join_will_block

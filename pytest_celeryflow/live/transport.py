@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from pytest_celeryflow.broker import channel as base
-from pytest_celeryflow.broker.queues import Broker, Stored
+from pytest_celeryflow.broker.queues import Broker, Raw
 from pytest_celeryflow.clock import real_monotonic
 
 __all__ = ["LiveTransport", "live_broker"]
@@ -48,17 +47,21 @@ class LiveTransport(base.Transport):
                 while (found := self._take()) is None:
                     if self._woken:
                         self._woken = False
-                        raise socket.timeout("woken")
+                        raise TimeoutError("woken")
                     left = None if limit is None else limit - real_monotonic()
                     if left is not None and left <= 0:
-                        raise socket.timeout("timed out")
+                        raise TimeoutError("timed out")
                     self.changed.wait(left)
             finally:
                 self.receiving = False
-        channel, message = found
-        channel.receive(message.queue, message)
+        raw, queue = found
+        self._deliver(raw, queue)
 
-    def _take(self) -> tuple[base.Channel, Stored] | None:
+    def _take(self) -> tuple[Raw, str] | None:
+        """The next message for this connection, handed out to its channel, and its queue.
+
+        Done under the broker's lock, so that nobody finds the message in neither place.
+        """
         offers = sorted(
             self.broker.deliverable(),
             key=lambda offer: (offer[0].task_id is not None, offer[0].number),
@@ -69,7 +72,7 @@ class LiveTransport(base.Transport):
                     taken = self.broker.take(head.queue)
                     if taken is not None:
                         self.broker.rotate(head.queue, channel)
-                        return channel, taken  # type: ignore[return-value]
+                        return channel.accept(taken), taken.queue  # type: ignore[attr-defined]
         return None
 
 
