@@ -42,6 +42,7 @@ class Flow:
         self._stubs: dict[str, Stub] = {}
         self._invariants: list[tuple[str, Callable[[], Any]]] = []
         self._wishes: dict[str, bool] = {}
+        self._beat: Any = None
         self._broken: CeleryflowAssertionError | None = None
         self.app: Celery = mode.app
         self.mode: str = mode.name
@@ -70,7 +71,9 @@ class Flow:
         """
         from pytest_celeryflow.sim.beat import Beat  # noqa: PLC0415 - only when it is used
 
-        return Beat(self._mode)
+        if self._beat is None:
+            self._beat = Beat(self._mode)
+        return self._beat
 
     def report(self) -> str:
         """What happened, and what still waits, for a failure report."""

@@ -26,6 +26,10 @@ __all__ = ["virtual_loops"]
 _PATIENCE = 1.0
 
 
+#: Seconds between two moments that virtual time can tell apart.
+_RESOLUTION = 1e-6
+
+
 class _VirtualSelector:
     """A selector whose timeouts are virtual."""
 
@@ -61,13 +65,14 @@ def virtual_loops(world: World) -> Iterator[None]:
             run_forever(loop)
             return
         loop._selector = _VirtualSelector(loop, selector, world)
+        resolution, loop._clock_resolution = loop._clock_resolution, _RESOLUTION
         outer = asyncio._get_running_loop()
         asyncio._set_running_loop(None)
         try:
             run_forever(loop)
         finally:
             asyncio._set_running_loop(outer)
-            loop._selector = selector
+            loop._selector, loop._clock_resolution = selector, resolution
 
     outer = asyncio._get_running_loop()
     inside = outer if isinstance(outer, selector_events.BaseSelectorEventLoop) else None

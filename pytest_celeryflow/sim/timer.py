@@ -14,7 +14,7 @@ from typing import Any
 from kombu.asynchronous.timer import Timer as KombuTimer
 from kombu.asynchronous.timer import scheduled
 
-from pytest_celeryflow.sim.world import World
+from pytest_celeryflow.sim.world import World, microseconds
 
 __all__ = ["SimTimer"]
 
@@ -54,7 +54,9 @@ class SimTimer(KombuTimer):  # type: ignore[misc]
                 self.apply_entry(entry)
 
         self._waiting[entry] = scheduled(eta, priority, entry)
-        timer = self.world.call_at(round(eta * 1_000_000), fire, name="eta")
+        # From the difference, so that an ETA just ahead never rounds to the present.
+        wait = eta - time.monotonic()
+        timer = self.world.call_at(self.world.clock.us + microseconds(wait), fire, name="eta")
         timer.essential = lambda: not entry.canceled and entry in self._waiting
         return entry
 

@@ -33,12 +33,21 @@ from greenlet import getcurrent, greenlet
 from pytest_celeryflow.clock import VirtualClock, real_sleep
 from pytest_celeryflow.errors import CeleryflowError, WorkflowStalled
 
-__all__ = ["Fiber", "Killed", "Move", "Source", "Timer", "World", "first_in_first_out"]
+__all__ = ["Fiber", "Killed", "Move", "Source", "Timer", "World", "first_in_first_out", "microseconds"]
 
 _SECOND = 1_000_000
 
 #: More moves than this without the clock or the workflow getting anywhere is a livelock.
 MAX_MOVES = 2_000_000
+
+
+def microseconds(seconds: float) -> int:
+    """Seconds in the clock's unit; what is more than nothing stays more than nothing.
+
+    A wait of a fraction of a microsecond, as float arithmetic leaves it over, must let time
+    pass: whoever asked would look at the same moment again, for ever.
+    """
+    return max(round(seconds * _SECOND), 1 if seconds > 0 else 0)
 
 
 class Killed(BaseException):
@@ -225,7 +234,7 @@ class World:
         __tracebackhide__ = True
         if ready is not None and ready():
             return True
-        deadline = None if timeout is None else self.clock.us + max(round(timeout * _SECOND), 0)
+        deadline = None if timeout is None else self.clock.us + microseconds(timeout)
         fiber = self._fibers.get(getcurrent())
         if fiber is None:
             return self._block_test(ready, deadline)
@@ -317,7 +326,7 @@ class World:
         self, seconds: float, call: Callable[[], Any], *, name: str = "timer"
     ) -> Timer:
         """Call something after some virtual seconds."""
-        return self.call_at(self.clock.us + round(seconds * _SECOND), call, name=name)
+        return self.call_at(self.clock.us + microseconds(seconds), call, name=name)
 
     def _next_timer(self) -> Timer | None:
         while self._timers and self._timers[0][2].cancelled:
