@@ -11,10 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, Literal, get_args
 
-from pytest_celeryflow.shape._value import Written, literal, normal, same, same_call
+from pytest_celeryflow.shape._value import Values, Written, literal, normal, same, same_call
 
 __all__ = ["Kind", "Shape"]
 
@@ -24,10 +23,6 @@ Kind = Literal[
 ]
 
 _MAPS = ("map", "starmap", "chunks")
-
-
-def _no_values() -> Mapping[str, Any]:
-    return MappingProxyType({})
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -63,9 +58,9 @@ class Shape:
     kind: Kind
     name: str = ""
     args: tuple[Any, ...] = ()
-    kwargs: Mapping[str, Any] = field(default_factory=_no_values)
-    options: Mapping[str, Any] = field(default_factory=_no_values)
-    stamps: Mapping[str, Any] = field(default_factory=_no_values)
+    kwargs: Mapping[str, Any] = field(default_factory=Values)
+    options: Mapping[str, Any] = field(default_factory=Values)
+    stamps: Mapping[str, Any] = field(default_factory=Values)
     immutable: bool = False
     children: tuple[Shape, ...] = ()
     body: Shape | None = None
@@ -81,7 +76,7 @@ class Shape:
             raise ValueError(f"kind is {self.kind!r}; valid are {', '.join(get_args(Kind))}")
         put = object.__setattr__
         for name in ("kwargs", "options", "stamps"):
-            put(self, name, MappingProxyType(normal(dict(getattr(self, name)))))
+            put(self, name, Values(normal(getattr(self, name))))
         for name in ("args", "items"):
             put(self, name, tuple(normal(each) for each in getattr(self, name)))
         for name in ("children", "links", "errbacks"):
@@ -176,8 +171,8 @@ class Shape:
             and self.any_order == other.any_order
             and self.size == other.size
             and same_call((self.args, self.kwargs), (other.args, other.kwargs))
-            and same(dict(self.options), dict(other.options))
-            and same(dict(self.stamps), dict(other.stamps))
+            and same(self.options, other.options)
+            and same(self.stamps, other.stamps)
             and same(list(self.items), list(other.items))
         )
 
@@ -194,12 +189,6 @@ class Shape:
 
     def __deepcopy__(self, memo: object) -> Shape:
         return self
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        for name in ("kwargs", "options", "stamps"):
-            fields[name] = dict(fields[name])
-        return _rebuilt, (fields,)
 
     # -- writing --------------------------------------------------------------------------
 
@@ -296,10 +285,6 @@ class Shape:
         if known.get("body") is not None:
             known["body"] = cls.from_json(known["body"])
         return cls(**known)
-
-
-def _rebuilt(fields: dict[str, Any]) -> Shape:
-    return Shape(**fields)
 
 
 _JSON = (type(None), bool, int, float, str)

@@ -19,7 +19,7 @@ import uuid
 import zoneinfo
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, NoReturn, Self
 
 from pytest_celeryflow.shape._matchers import ANY, ANY_ARGS
 
@@ -134,6 +134,25 @@ def literal(value: Any) -> str:
     if callable(value) and hasattr(value, "__name__"):
         return str(value.__name__)
     return " ".join(_ADDRESS.sub("", repr(value)).split("\n"))
+
+
+class Values(dict[str, Any]):
+    """A mapping that cannot be changed; unlike `types.MappingProxyType` it can be copied."""
+
+    def _refuse(self, *args: object, **kwargs: object) -> NoReturn:
+        raise TypeError("a Shape cannot be changed; use dataclasses.replace")
+
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    clear = pop = popitem = setdefault = update = _refuse
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Values, (dict(self),)
 
 
 class Written:
