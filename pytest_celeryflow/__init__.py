@@ -50,10 +50,10 @@ __all__ = [
     "Run",
     "UnsupportedFault",
     "WorkflowStalled",
+    "__version__",
     "run_eager",
     "run_worker",
     "simulate",
-    "__version__",
 ]
 
 

@@ -22,7 +22,7 @@ import sys
 import time as _time
 import uuid as _uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -40,7 +40,7 @@ _SECOND = 1_000_000
 
 # The real functions, held before anything can replace them. freezegun replaces module
 # attributes by identity, so that these must not sit under a module-level name of their own.
-_REAL = {"sleep": _time.sleep, "monotonic": _time.monotonic, "uuid4": _uuid.uuid4}
+_REAL: dict[str, Any] = {"sleep": _time.sleep, "monotonic": _time.monotonic, "uuid4": _uuid.uuid4}
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]+)")
@@ -299,10 +299,8 @@ def moment(value: str | _datetime.datetime, *, argument: str) -> _datetime.datet
         ValueError: It is neither a ``datetime`` nor text in ISO 8601.
     """
     if isinstance(value, str):
-        try:
+        with suppress(ValueError):
             value = _freezegun.real_datetime.fromisoformat(value)
-        except ValueError:
-            value = None  # type: ignore[assignment]
     if not isinstance(value, _datetime.datetime):
         raise ValueError(
             f"{argument}={value!r} is not a moment: give a datetime or ISO 8601 text "

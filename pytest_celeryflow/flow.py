@@ -312,7 +312,8 @@ class Flow:
             raise ValueError(f"predicate={predicate!r} cannot be called")
         if not self._invariants:
             self._mode.recorder.observers.append(self._check_invariants)
-        self._invariants.append((name or getattr(predicate, "__name__", "invariant"), predicate))
+        said = name or str(getattr(predicate, "__name__", "an invariant"))
+        self._invariants.append((said, predicate))
 
     def sometimes(self, name: str, condition: Any) -> None:
         """Note that a condition should be true in at least one run of an exploration."""

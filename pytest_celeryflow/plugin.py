@@ -98,7 +98,7 @@ def _marked(node: pytest.Item) -> dict[str, Any]:
 
 
 def _context(mode: str) -> Callable[..., Any]:
-    return getattr(importlib.import_module("pytest_celeryflow"), MODES[mode])  # type: ignore[no-any-return]
+    return getattr(importlib.import_module("pytest_celeryflow"), MODES[mode])
 
 
 def _accepts(mode: str) -> list[str]:
@@ -258,7 +258,7 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Iterator[None]:
     """Add what happened to the report of a failure, once a test."""
-    report: pytest.TestReport = yield  # type: ignore[assignment, misc]
+    report: pytest.TestReport = yield
     flows = _recent_flows() if report.failed else []
     if flows:
         seed = _seed(item.config)

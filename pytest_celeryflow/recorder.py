@@ -262,9 +262,9 @@ class Recorder:
         if id_ is None:
             return
         kind = "acked" if how == "acked" else "rejected"
-        details = {} if how in ("acked", "rejected") else {"reason": how}
+        reason: dict[str, Any] = {} if how in ("acked", "rejected") else {"reason": how}
         self._count(id_, -1)
-        self.note(kind, task=message.headers["task"], id=id_, **details)
+        self.note(kind, task=message.headers["task"], id=id_, **reason)
 
     def returned(self, message: Stored) -> None:
         """A message is back in its queue."""

@@ -42,11 +42,12 @@ def explain(
     story = _Story(app, recorder, waiting, unconsumed)
     ids = list(workflow.ids) if workflow is not None else list(story.events)
     lines = [story.headline(result, ids)]
-    for chord in story.chords(ids):
-        lines.append(story.chord(chord))
-    for id_ in ids:
-        if not story.finished(id_) and not story.in_chord(id_) and id_ != result:
-            lines.append(f"{story.name(id_)} {story.fate(id_)}")
+    lines += [story.chord(group) for group in story.chords(ids)]
+    lines += [
+        f"{story.name(id_)} {story.fate(id_)}"
+        for id_ in ids
+        if not story.finished(id_) and not story.in_chord(id_) and id_ != result
+    ]
     lines.append(story.way_out())
     return "\n".join(line for line in lines if line)
 

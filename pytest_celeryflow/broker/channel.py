@@ -23,7 +23,7 @@ from pytest_celeryflow.broker.semantics import Place
 __all__ = ["Channel", "QoS", "Transport"]
 
 
-class QoS(virtual.QoS):  # type: ignore[misc]
+class QoS(virtual.QoS):
     """Which deliveries of a channel are unacknowledged, and whether it may have more."""
 
     def __init__(self, channel: Channel, prefetch_count: int = 0) -> None:
@@ -75,7 +75,7 @@ class QoS(virtual.QoS):  # type: ignore[misc]
             self.restore_unacked()
 
 
-class Channel(virtual.Channel):  # type: ignore[misc]
+class Channel(virtual.Channel):
     """A channel whose messages live in a `Broker`."""
 
     QoS = QoS
@@ -170,7 +170,7 @@ class Channel(virtual.Channel):  # type: ignore[misc]
         self.connection._deliver(self.accept(message), queue)
 
 
-class Transport(virtual.Transport):  # type: ignore[misc]
+class Transport(virtual.Transport):
     """A connection to the broker that the URL's host names.
 
     A subclass says how to wait for a message, and under which scheme kombu finds it.

@@ -80,7 +80,7 @@ class _Counting:
         return run
 
 
-class ThreadPool(_Counting, CeleryThreads):  # type: ignore[misc]
+class ThreadPool(_Counting, CeleryThreads):
     """Celery's thread pool on daemon threads."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -92,7 +92,7 @@ class ThreadPool(_Counting, CeleryThreads):  # type: ignore[misc]
         return ApplyResult(self.executor.submit(self._counted(target, args, kwargs, **options)))
 
 
-class SoloPool(_Counting, CelerySolo):  # type: ignore[misc]
+class SoloPool(_Counting, CelerySolo):
     """Celery's solo pool: tasks run in the thread of the worker's loop."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

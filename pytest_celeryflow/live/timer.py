@@ -13,7 +13,7 @@ from celery.utils.timer2 import Timer
 __all__ = ["LiveTimer"]
 
 
-class LiveTimer(Timer):  # type: ignore[misc]
+class LiveTimer(Timer):
     """`timer2.Timer` on a condition variable."""
 
     _ending = False

@@ -22,7 +22,7 @@ __all__ = ["LiveWorker"]
 _PATIENCE = 10.0
 
 
-class _Consumer(Consumer):  # type: ignore[misc]
+class _Consumer(Consumer):
     """Celery's consumer, whose loop is woken when another thread gives it something to do."""
 
     def call_soon(self, p: Any, *args: Any, **kwargs: Any) -> Any:
@@ -47,7 +47,7 @@ class _Consumer(Consumer):  # type: ignore[misc]
             self.connection.transport.wake()
 
 
-class _Controller(WorkController):  # type: ignore[misc]
+class _Controller(WorkController):
     ready: threading.Event
 
     def on_consumer_ready(self, consumer: Any) -> None:

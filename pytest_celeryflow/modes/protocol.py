@@ -50,10 +50,13 @@ class Mode(Protocol):
 
     name: str
     app: Celery
-    clock: Clock
     recorder: Recorder
 
-    def __enter__(self) -> Mode:
+    @property
+    def clock(self) -> Clock:
+        """Time, as the mode keeps it."""
+
+    def __enter__(self) -> Any:
         """Borrow the app and start."""
 
     def __exit__(

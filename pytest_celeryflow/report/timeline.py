@@ -76,7 +76,8 @@ def _said(event: Event, begun: dict[int, Event]) -> str | None:
     if event.kind == "published":
         return _published(told)
     if event.kind == "started":
-        return f"started with {_arguments(told)}" + (
+        own = not (event.task or "").startswith("celery.")  # its arguments are Celery's affair
+        return ("started" + (f" with {_arguments(told)}" if own else _again(told))) + (
             ", redelivered" if told.get("redelivered") else ""
         )
     if event.kind == "retried":
@@ -113,7 +114,11 @@ def _took(event: Event, begun: dict[int, Event]) -> str:
 def _arguments(told: Any) -> str:
     parts = [_short(a) for a in told.get("args", ())]
     parts += [f"{k}={_short(v)}" for k, v in told.get("kwargs", {}).items()]
-    return f"({', '.join(parts)})" + (f", retry {told['retries']}" if told.get("retries") else "")
+    return f"({', '.join(parts)})" + _again(told)
+
+
+def _again(told: Any) -> str:
+    return f", retry {told['retries']}" if told.get("retries") else ""
 
 
 def _error(error: Any) -> str:

@@ -44,7 +44,7 @@ class cached_groups:  # noqa: N801 - a mixin that reads as an adjective
         return known[1]
 
 
-class MemoryBackend(cached_groups, KeyValueStoreBackend):  # type: ignore[misc]
+class MemoryBackend(cached_groups, KeyValueStoreBackend):
     """Results in the process; chords are counted."""
 
     implements_incr = True

@@ -76,7 +76,7 @@ def virtual_loops(world: World) -> Iterator[None]:
 
     outer = asyncio._get_running_loop()
     inside = outer if isinstance(outer, selector_events.BaseSelectorEventLoop) else None
-    base_events.BaseEventLoop.run_forever = run_virtually  # type: ignore[method-assign]
+    base_events.BaseEventLoop.run_forever = run_virtually  # type: ignore[method-assign, assignment]
     if inside is not None:
         inside._selector = _VirtualSelector(inside, inside._selector, world)  # type: ignore[attr-defined]
     try:

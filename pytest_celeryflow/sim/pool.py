@@ -33,7 +33,7 @@ __all__ = ["Job", "SimPool"]
 _FIRST_PID = 100
 
 
-class Job(ApplyResult):  # type: ignore[misc]
+class Job(ApplyResult):
     """One task in the pool, from its submission until its callbacks have run."""
 
     def __init__(self, pool: SimPool, target: Any, args: Any, kwargs: Any, **options: Any) -> None:
@@ -139,10 +139,8 @@ class Job(ApplyResult):  # type: ignore[misc]
         if self.ready():
             return
         self.pool.world.attend(self.pool.worker)
-        try:
-            raise TimeLimitExceeded(self._timeout)
-        except TimeLimitExceeded:
-            self._set(self._job, (False, ExceptionInfo()))
+        error = TimeLimitExceeded(self._timeout)
+        self._set(self._job, (False, ExceptionInfo((type(error), error, None))))
         self.handle_timeout(soft=False)
         self.cut_off()
         self.end()
@@ -153,7 +151,7 @@ def _is_for_the_test(exc: BaseException) -> bool:
     return not isinstance(exc, (Exception, SystemExit))
 
 
-class SimPool(BasePool):  # type: ignore[misc]
+class SimPool(BasePool):
     """Slots, and jobs that wait for one."""
 
     world: World

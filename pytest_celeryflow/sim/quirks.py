@@ -38,9 +38,9 @@ def default_arguments(uuid4: Callable[[], Any]) -> Iterator[None]:
     stand_ins = {id(real["monotonic"]): time.monotonic, id(real["uuid4"]): uuid4}
     kept = [(function, function.__defaults__ or ()) for function in _FUNCTIONS]
     for function, defaults in kept:
-        function.__defaults__ = tuple(stand_ins.get(id(d), d) for d in defaults)  # type: ignore[attr-defined]
+        function.__defaults__ = tuple(stand_ins.get(id(d), d) for d in defaults)
     try:
         yield
     finally:
         for function, defaults in kept:
-            function.__defaults__ = defaults  # type: ignore[attr-defined]
+            function.__defaults__ = defaults

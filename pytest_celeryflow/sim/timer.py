@@ -19,7 +19,7 @@ from pytest_celeryflow.sim.world import World, microseconds
 __all__ = ["SimTimer"]
 
 
-class SimTimer(KombuTimer):  # type: ignore[misc]
+class SimTimer(KombuTimer):
     """A worker's timer whose entries the world calls."""
 
     world: World

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -52,7 +51,7 @@ class SimTransport(base.Transport):
             channel.receive(message.queue, message)
             return
         self.nudged = False
-        raise socket.timeout("timed out")
+        raise TimeoutError("timed out")
 
     def _has_something(self) -> bool:
         return bool(self.inbox) or self.nudged

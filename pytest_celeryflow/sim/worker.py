@@ -28,7 +28,7 @@ from pytest_celeryflow.sim.world import Fiber, World
 __all__ = ["SimWorker"]
 
 
-class _Controller(WorkController):  # type: ignore[misc]
+class _Controller(WorkController):
     def on_consumer_ready(self, consumer: Any) -> None:
         signals.worker_ready.send(sender=consumer)  # as celery/apps/worker.py does
 
@@ -85,7 +85,7 @@ class SimWorker:
     @property
     def pool(self) -> SimPool:
         """Its pool."""
-        return self.controller.pool  # type: ignore[no-any-return]
+        return self.controller.pool
 
     @property
     def consumer(self) -> Any:
@@ -121,9 +121,9 @@ class SimWorker:
     def stop(self) -> None:
         """Stop it as a warm shutdown does, except that nothing is waited for."""
         self.world.attend(self)
-        for source, places in ((self.pool, self.world.sources), (self.tidy, self.world.housekeeping)):
-            if source in places:  # type: ignore[operator]
-                places.remove(source)  # type: ignore[attr-defined]
+        if self.pool in self.world.sources:
+            self.world.sources.remove(self.pool)
+            self.world.housekeeping.remove(self.tidy)
         blueprint = self.consumer.blueprint
         # The loop ends first, as if a signal had come; then the worker is taken apart.
         blueprint.state = CLOSE
