@@ -15,7 +15,7 @@ from kombu import Connection, Producer, Queue
 from pytest_celeryflow.broker.queues import Broker, Silent
 from pytest_celeryflow.broker.semantics import SEMANTICS
 from pytest_celeryflow.live.transport import live_broker
-from tests.services import rabbitmq_url, redis_url
+from tests.services import rabbitmq_url, redis_client, redis_url
 
 OPERATIONS = st.lists(
     st.one_of(
@@ -97,7 +97,10 @@ class Client:
     def finish(self) -> list[tuple[int, bool]]:
         while self.inside:
             self.get()
+        for message in self.held:
+            message.ack()
         self.queue.delete()
+        self.channel.close()
         return self.seen
 
 
@@ -122,6 +125,9 @@ def real_redis() -> Iterator[Connection]:
     prefix = f"celeryflow-test-{uuid4().hex}:"
     with Connection(redis_url(), transport_options={"global_keyprefix": prefix}) as connection:
         yield connection
+    with redis_client() as client:
+        for key in client.scan_iter(f"{prefix}*"):
+            client.delete(key)
 
 
 @pytest.fixture(scope="module")
