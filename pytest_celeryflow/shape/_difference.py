@@ -15,6 +15,7 @@ from dataclasses import replace
 
 from pytest_celeryflow.shape._align import Pair, align
 from pytest_celeryflow.shape._match import Matching, value_matches
+from pytest_celeryflow.shape._merge import merged
 from pytest_celeryflow.shape._model import Shape
 from pytest_celeryflow.shape._text import Writer, short_names, text
 from pytest_celeryflow.shape._value import cut_at_any_args
@@ -162,7 +163,8 @@ class Difference:
     def _sides(self, pair: Pair) -> tuple[str, str]:
         """Write both sides of a pair that differs in itself."""
         expected, actual = pair.expected, pair.actual
-        assert expected is not None and actual is not None
+        assert expected is not None
+        assert actual is not None
         shown = _with_matched_values(expected, actual)
         if pair.children and any(not child.is_same for child in pair.children):
             return self._head(shown), self._head(actual)
@@ -199,7 +201,7 @@ class Difference:
 
     def rewritten(self) -> str:
         """Return the text of the actual shape, with the matchers that did match kept."""
-        return text(_merged(self.root))
+        return text(merged(self.root))
 
     @property
     def only_members_moved(self) -> bool:
@@ -233,48 +235,6 @@ def _with_matched_values(expected: Shape, actual: Shape) -> Shape:
     return replace(expected, args=tuple(args), kwargs=kwargs)
 
 
-def _merged(pair: Pair) -> Shape:
-    """Take the pattern where it matched, the actual shape where it did not."""
-    expected, actual = pair.expected, pair.actual
-    if actual is None or expected is None:
-        found = actual or expected
-        assert found is not None
-        return found
-    if pair.is_same or pair.moved_to:
-        return expected
-    if pair.lone:
-        return next(_merged(child) for child in pair.children if child.actual is not None)
-    if expected.kind != actual.kind:
-        return actual
-    slots: dict[str, list[Shape]] = {"children": [], "body": [], "links": [], "errbacks": []}
-    for child in pair.children:
-        if child.actual is not None:
-            slots[child.slot].append(_merged(child))
-    return replace(
-        actual,
-        args=_merged_args(expected, actual),
-        kwargs={
-            key: _kept(expected.kwargs.get(key, value), value)
-            for key, value in actual.kwargs.items()
-        },
-        any_order=expected.any_order,
-        children=tuple(slots["children"]),
-        body=slots["body"][0] if slots["body"] else None,
-        links=tuple(slots["links"]),
-        errbacks=tuple(slots["errbacks"]),
-    )
-
-
-def _merged_args(expected: Shape, actual: Shape) -> tuple[object, ...]:
-    if cut_at_any_args(expected.args) is not None or len(expected.args) != len(actual.args):
-        return actual.args
-    return tuple(map(_kept, expected.args, actual.args))
-
-
-def _kept(expected: object, actual: object) -> object:
-    return expected if value_matches(expected, actual) else actual
-
-
 def _cut(line: str, width: int) -> str:
     return line if len(line) <= width else line[: max(width - 1, 1)] + "…"
 
@@ -294,8 +254,8 @@ def _cut_apart(one: str, two: str, room: int) -> tuple[str, str]:
     half = max(room // 2, 12)
     widths = [max(half, room - len(two)), max(half, room - len(one))]
     start = at - half // 2 if at > half * 2 // 3 else 0
-    cut = [_cut(("…" if start else "") + each[start:], n) for each, n in zip((one, two), widths)]
-    return cut[0], cut[1]
+    one, two = (("…" if start else "") + each[start:] for each in (one, two))
+    return _cut(one, widths[0]), _cut(two, widths[1])
 
 
 def _last_index(path: str) -> str:

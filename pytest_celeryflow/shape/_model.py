@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from pytest_celeryflow.shape._value import Values, Written, literal, normal, same, same_call
+from pytest_celeryflow.shape._value import Values, normal, same, same_call
 
 __all__ = ["Kind", "Shape"]
 
@@ -245,74 +245,23 @@ class Shape:
 
     def to_json(self) -> dict[str, Any]:
         """Return the shape as plain data, without the attributes that are at their default."""
-        out: dict[str, Any] = {"kind": self.kind}
-        for name in ("name", "immutable", "size", "any_order", "short"):
-            if getattr(self, name):
-                out[name] = getattr(self, name)
-        for name in ("args", "items"):
-            if getattr(self, name):
-                out[name] = [_to_json(each) for each in getattr(self, name)]
-        for name in ("kwargs", "options", "stamps"):
-            if getattr(self, name):
-                out[name] = {key: _to_json(each) for key, each in getattr(self, name).items()}
-        for name in ("children", "links", "errbacks"):
-            if getattr(self, name):
-                out[name] = [child.to_json() for child in getattr(self, name)]
-        if self.body is not None:
-            out["body"] = self.body.to_json()
-        return out
+        from pytest_celeryflow.shape._json import to_json  # noqa: PLC0415
+
+        return to_json(self)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Shape:
         """Build a shape from what `to_json` returned.
 
+        Args:
+            data: Plain data; the keys are the attributes of a `Shape`.
+
+        Returns:
+            The shape. A value that was no JSON and has no literal is kept as its text.
+
         Raises:
             ValueError: An unknown attribute or kind.
         """
-        known = dict(data)
-        if unknown := known.keys() - cls.__dataclass_fields__.keys():
-            valid = ", ".join(cls.__dataclass_fields__)
-            raise ValueError(f"unknown attributes {sorted(unknown)}; valid are {valid}")
-        for name in ("args", "items"):
-            if name in known:
-                known[name] = tuple(_from_json(each) for each in known[name])
-        for name in ("kwargs", "options", "stamps"):
-            if name in known:
-                known[name] = {key: _from_json(each) for key, each in known[name].items()}
-        for name in ("children", "links", "errbacks"):
-            if name in known:
-                known[name] = tuple(cls.from_json(child) for child in known[name])
-        if known.get("body") is not None:
-            known["body"] = cls.from_json(known["body"])
-        return cls(**known)
+        from pytest_celeryflow.shape._json import from_json  # noqa: PLC0415
 
-
-_JSON = (type(None), bool, int, float, str)
-_LITERAL = "literal"
-
-
-def _to_json(value: Any) -> Any:
-    """Leave JSON's own values; wrap any other in its literal text."""
-    if isinstance(value, _JSON):
-        return value
-    if isinstance(value, list):
-        return [_to_json(each) for each in value]
-    plain_keys = isinstance(value, dict) and all(isinstance(key, str) for key in value)
-    if plain_keys and value.keys() != {_LITERAL}:
-        return {key: _to_json(each) for key, each in value.items()}
-    return {_LITERAL: literal(value)}
-
-
-def _from_json(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_from_json(each) for each in value]
-    if isinstance(value, dict):
-        if value.keys() == {_LITERAL}:
-            from pytest_celeryflow.shape._parse import parse_value  # noqa: PLC0415
-
-            try:
-                return parse_value(value[_LITERAL])
-            except ValueError:
-                return Written(value[_LITERAL])
-        return {key: _from_json(each) for key, each in value.items()}
-    return value
+        return from_json(data)

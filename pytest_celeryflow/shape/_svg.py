@@ -21,7 +21,6 @@ from pytest_celeryflow.shape._text import text
 __all__ = ["svg"]
 
 _MARGIN = 16
-_THEN = ' marker-end="url(#celeryflow-then)"'
 
 _STYLE = """
   svg { --ink: #1f2933; --soft: #7b8794; --node: #f5f7fa; --rim: #9aa5b1; --frame: #cbd2d9;
@@ -41,6 +40,7 @@ _STYLE = """
   path { fill: none; stroke: var(--soft); stroke-width: 1.2 }
   path.link { stroke: var(--callrim); stroke-dasharray: 5 4 }
   path.error { stroke: var(--bad); stroke-dasharray: 5 4 }
+  path.head { stroke-dasharray: none }
   .bar { fill: var(--bar); stroke: none }
 """
 
@@ -50,16 +50,12 @@ def svg(shape: Shape) -> str:
     block = layout(shape)
     width, height = block.width + 2 * _MARGIN, block.height + 2 * _MARGIN
     title = escape(text(shape), quote=False)
-    out = [
+    head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:g}" height="{height:g}"'
-        f' viewBox="0 0 {width:g} {height:g}" role="img">',
-        f"<title>{title}</title>",
-        f"<style>{_STYLE}</style>",
-        '<defs><marker id="celeryflow-then" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7"'
-        ' markerHeight="7" orient="auto"><path d="M0 0.5 7 4 0 7.5" style="stroke:context-stroke;'
-        'stroke-dasharray:none"/></marker></defs>',
-        f'<g transform="translate({_MARGIN} {_MARGIN})">',
-    ]
+        f' viewBox="0 0 {width:g} {height:g}" role="img">'
+    )
+    place = f'<g transform="translate({_MARGIN} {_MARGIN})">'
+    out = [head, f"<title>{title}</title>", f"<style>{_STYLE}</style>", _heads(), place]
     for part in block.parts:
         match part:
             case Line():
@@ -75,15 +71,28 @@ def svg(shape: Shape) -> str:
     return "\n".join([*out, "</g>", "</svg>"]) + "\n"
 
 
+def _heads() -> str:
+    """Define an arrow head for each kind of line, in its colour."""
+    marker = (
+        '<marker id="celeryflow-{0}" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7"'
+        ' markerHeight="7" orient="auto"><path class="head {0}" d="M0 0.5 7 4 0 7.5"/></marker>'
+    )
+    return f"<defs>{''.join(map(marker.format, ('then', 'link', 'error')))}</defs>"
+
+
+def _end(kind: str = "then") -> str:
+    return f' marker-end="url(#celeryflow-{kind})"'
+
+
 def _line(line: Line) -> str:
     (x, y), (to_x, to_y) = line.start, line.end
     if line.kind == "then":
         bend = (to_x - x) / 2
         curve = f"C{x + bend:g} {y:g} {to_x - bend:g} {to_y:g} {to_x:g} {to_y:g}"
         shape = f"L{to_x:g} {to_y:g}" if y == to_y else curve
-        arrow = _THEN if line.arrow else ""
+        arrow = _end() if line.arrow else ""
         return f'<path d="M{x:g} {y:g} {shape}"{arrow}/>'
-    return f'<path class="{line.kind}" d="M{x:g} {y:g} V{to_y:g} H{to_x:g}"{_THEN}/>'
+    return f'<path class="{line.kind}" d="M{x:g} {y:g} V{to_y:g} H{to_x:g}"{_end(line.kind)}/>'
 
 
 def _turn(turn: Turn) -> str:
@@ -94,7 +103,7 @@ def _turn(turn: Turn) -> str:
         f'<path d="M{x:g} {y:g} H{right - bend:g} Q{right:g} {y:g} {right:g} {y + bend:g}'
         f" V{middle - bend:g} Q{right:g} {middle:g} {right - bend:g} {middle:g} H{left + bend:g}"
         f" Q{left:g} {middle:g} {left:g} {middle + bend:g} V{to_y - bend:g}"
-        f' Q{left:g} {to_y:g} {left + bend:g} {to_y:g} H{to_x:g}"{_THEN if turn.arrow else ""}/>'
+        f' Q{left:g} {to_y:g} {left + bend:g} {to_y:g} H{to_x:g}"{_end() if turn.arrow else ""}/>'
     )
 
 
@@ -110,10 +119,10 @@ def _box(box: Box) -> list[str]:
             out.append(f'<text class="soft" x="{box.x + 8:g}" y="{box.y + 14:g}">{label}</text>')
         return out
     name, call, rest = box.label.partition("(")
-    return [
-        f'<g class="{box.kind}"><title>{escape(box.title, quote=False)}</title>',
-        rectangle.format(""),
+    label = (
         f'<text x="{box.x + 9:g}" y="{box.y + box.height / 2 + 4:g}"><tspan class="name">'
         f'{escape(name, quote=False)}</tspan><tspan class="soft">'
-        f"{escape(call + rest, quote=False)}</tspan></text></g>",
-    ]
+        f"{escape(call + rest, quote=False)}</tspan></text></g>"
+    )
+    title = f'<g class="{box.kind}"><title>{escape(box.title, quote=False)}</title>'
+    return [title, rectangle.format(""), label]

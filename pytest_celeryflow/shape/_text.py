@@ -223,7 +223,7 @@ def _is_plain_chain(shape: Shape) -> bool:
     )
 
 
-def arguments(args: Iterable[Any], kwargs: Mapping[str, Any]) -> str:
+def arguments(args: Iterable[Any], kwargs: Mapping[Any, Any]) -> str:
     """Write the arguments of a call, keywords sorted."""
     out = ["…" if each is ANY_ARGS else literal(each) for each in args]
     odd: dict[str, Any] = {}

@@ -139,7 +139,7 @@ def literal(value: Any) -> str:
 class Values(dict[str, Any]):
     """A mapping that cannot be changed; unlike `types.MappingProxyType` it can be copied."""
 
-    def _refuse(self, *args: object, **kwargs: object) -> NoReturn:
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
         raise TypeError("a Shape cannot be changed; use dataclasses.replace")
 
     __setitem__ = __delitem__ = __ior__ = _refuse
