@@ -177,10 +177,16 @@ class WorkerMode:
                     self.recorder.changed.wait(left)
 
     def _stuck(self) -> bool:
-        """Whether nothing is under way, so that nothing will change by itself."""
-        if self.recorder.jobs > 0 or self.broker.out():
-            return False
-        return not any(self.broker.consumers(m.queue) for m in self.broker.waiting())
+        """Whether nothing is under way, so that nothing will change by itself.
+
+        Read under the broker's lock, so that a message is found on whichever side of a
+        delivery, an acknowledgement or a publication it is: a pool takes a task before its
+        message is acknowledged, and is done with it after its last publication.
+        """
+        with self.broker.lock:
+            if self.recorder.jobs > 0 or self.broker.out():
+                return False
+            return not any(self.broker.consumers(m.queue) for m in self.broker.waiting())
 
     def _wait_for_value(self, ready: Callable[[], bool], timeout: float | None) -> bool:
         __tracebackhide__ = True
