@@ -92,6 +92,8 @@ class Event:
     def canonical(self) -> str:
         """Text that is equal for two events that say the same, whatever their times and ids."""
         shown = {k: v for k, v in self.details.items() if k not in _VOLATILE}
+        if isinstance(chord := shown.get("chord"), Mapping):  # the body is named by its id
+            shown["chord"] = {k: v for k, v in chord.items() if k != "body"}
         return f"{self.kind} {self.label} {self.worker} {self.execution} {_canonical(shown)}"
 
 

@@ -7,6 +7,9 @@ the ones that the simulation depends on, on kombu 5.3 to 5.7 and Celery 5.4 to 5
   machine's real monotonic time. Older kombu used wall time (``time=_time``) there.
 * ``kombu.utils.uuid.uuid(_uuid=uuid4)``: every id that Celery makes.
 * ``celery.app.trace.build_tracer(monotonic=time.monotonic)``: the runtime of a task.
+
+And `kombu.common.get_node_id` draws its identifier when it is first asked and keeps it for
+the life of the process; it is asked here, so that none of a seed's identifiers is spent on it.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from typing import Any
 
 from celery.app import trace
 from kombu.asynchronous import timer
+from kombu.common import get_node_id
 from kombu.utils.uuid import uuid
 
 from pytest_celeryflow.clock import real_functions
@@ -29,6 +33,8 @@ _FUNCTIONS: tuple[Callable[..., Any], ...] = (
     uuid,
     trace.build_tracer,
 )
+
+get_node_id()
 
 
 @contextmanager
