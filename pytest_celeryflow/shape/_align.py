@@ -225,10 +225,8 @@ def _in_place(
     stay.update({len(expected) - 1 - n: len(actual) - 1 - n for n in range(tail)})
     rows, columns = len(expected) - head - tail, len(actual) - head - tail
     if rows * columns > _MOST_CELLS:
-        for index in range(head, head + min(rows, columns)):
-            if matching.matches(expected[index], actual[index]):
-                stay[index] = index
-        return stay
+        middle = range(head, head + min(rows, columns))
+        return stay | {n: n for n in middle if matching.matches(expected[n], actual[n])}
     longest = [[0] * (columns + 1) for _ in range(rows + 1)]
     for row in range(rows - 1, -1, -1):
         for column in range(columns - 1, -1, -1):

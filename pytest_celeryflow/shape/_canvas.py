@@ -10,14 +10,16 @@ Not modelled: none of them can be sent; a worker does not know these tasks.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import reduce
+from operator import or_
 from typing import Any
 
-from celery.canvas import Signature, group, maybe_signature
+from celery.canvas import Signature, chord, group, maybe_signature
 
 from pytest_celeryflow.shape._matchers import ANY
-from pytest_celeryflow.shape._read import ANY_ORDER, ANY_TASK_NAME, REPEATED_NAME
+from pytest_celeryflow.shape._read import ANY_ORDER, ANY_TASK_NAME, NOTHING_NAME, REPEATED_NAME
 
-__all__ = ["ANY_TASK", "any_order", "repeated"]
+__all__ = ["ANY_TASK", "any_order", "regrouped", "repeated"]
 
 #: Any one task with any arguments: `fetch.s('u') | ANY_TASK`. Not a chain, group or chord.
 ANY_TASK: Signature = Signature(ANY_TASK_NAME)
@@ -79,3 +81,56 @@ def repeated(sig: Any, n: Any) -> Signature:
     if n is not ANY and n < 0:
         raise ValueError(f"n is {n}; it cannot be negative")
     return Signature(REPEATED_NAME, kwargs={"sig": sig, "n": n})
+
+
+def regrouped(canvas: Any) -> Any:
+    """Build a canvas again with each `repeated` step of a chain as a group.
+
+    Celery takes a group of one member for the member itself, so that `a | group(repeated(b, 3))`
+    has become `a | repeated(b, 3)`, in which nobody can tell whether the three run at once. This
+    is the other reading.
+
+    Args:
+        canvas: An expected canvas.
+
+    Returns:
+        The canvas, built again by Celery's own `|`; None if there is no such step.
+    """
+    return _regrouped(canvas) if _has_repeated_step(canvas) else None
+
+
+def _parts(canvas: Any) -> list[Any]:
+    kind = canvas.get("subtask_type") if isinstance(canvas, Signature) else None
+    if kind in ("chain", "group"):
+        return list(canvas.tasks)
+    if kind == "chord":
+        header = canvas.tasks.tasks if isinstance(canvas.tasks, group) else canvas.tasks
+        return [*header, canvas.body]
+    return []
+
+
+def _is_repeated(canvas: Any) -> bool:
+    return isinstance(canvas, Signature) and canvas.task == REPEATED_NAME
+
+
+def _has_repeated_step(canvas: Any) -> bool:
+    parts = _parts(canvas)
+    in_chain = bool(parts) and canvas["subtask_type"] == "chain"
+    return (in_chain and any(map(_is_repeated, parts))) or any(map(_has_repeated_step, parts))
+
+
+def _regrouped(canvas: Any) -> Any:
+    if not _has_repeated_step(canvas):
+        return canvas
+    kind, parts = canvas["subtask_type"], [_regrouped(part) for part in _parts(canvas)]
+    if kind == "chain":
+        nothing = Signature(NOTHING_NAME)
+        again = reduce(
+            or_, [group([part, nothing]) if _is_repeated(part) else part for part in parts]
+        )
+    elif kind == "group":
+        again = group(parts)
+    else:
+        again = chord(parts[:-1], parts[-1])
+    again.options.update(canvas.options)
+    return again

@@ -26,6 +26,7 @@ __all__ = ["Difference", "difference", "explain_eq"]
 _FIRST_LINE = 80
 _LINE = 100
 _MOST_LINES = 60
+_MOST_DETAILS = 5
 #: pytest cuts the explanation of an assert to eight lines.
 _EXPLANATION = 7
 
@@ -154,11 +155,11 @@ class Difference:
         yield from self._children(pair, level + 1)
 
     def _details(self, pair: Pair, level: int) -> Iterator[str]:
-        for change in pair.changes[:5]:
+        for change in pair.changes[:_MOST_DETAILS]:
             tail = "  " * (level + 2) + change.path.removeprefix(pair.path).lstrip(".")
             yield f"{tail}: {self._what(change, _LINE - len(tail) - 2)}"
-        if len(pair.changes) > 5:
-            yield f"  {'  ' * (level + 1)}… {len(pair.changes) - 5} more in this task"
+        if len(pair.changes) > _MOST_DETAILS:
+            yield f"  {'  ' * (level + 1)}… {len(pair.changes) - _MOST_DETAILS} more in this task"
 
     def _sides(self, pair: Pair) -> tuple[str, str]:
         """Write both sides of a pair that differs in itself."""

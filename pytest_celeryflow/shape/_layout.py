@@ -28,6 +28,8 @@ _STACK = 10
 _PAD = 12
 #: A group of more plain tasks than this is drawn as a grid.
 _STACKED = 12
+#: Up to so many members are drawn each for itself, however alike.
+_EACH = 4
 #: A chain wider than this goes on in the next row.
 _ROW = 1180
 
@@ -149,8 +151,8 @@ class _Layout:
         return _stack([self.block(child, times) for child, times in self._runs(children)])
 
     def _runs(self, children: Sequence[Shape]) -> list[tuple[Shape, int]]:
-        """Draw a few members each for itself, however alike."""
-        if len(children) <= 4:
+        """Fold members that are alike, unless they are few."""
+        if len(children) <= _EACH:
             return [(child, 1) for child in children]
         return list(folded(children, self.writer))
 

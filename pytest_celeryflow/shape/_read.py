@@ -25,6 +25,8 @@ __all__ = [
     "ANY_ORDER",
     "ANY_TASK_NAME",
     "IMMUTABLE",
+    "MATCHER_NAMES",
+    "NOTHING_NAME",
     "REPEATED_NAME",
     "is_id",
     "options_of",
@@ -34,6 +36,9 @@ __all__ = [
 #: How the matchers of `_canvas.py` are recognised.
 ANY_TASK_NAME = "celeryflow.ANY_TASK"
 REPEATED_NAME = "celeryflow.repeated"
+#: A member that is none: it keeps Celery from unrolling a group of one `repeated`.
+NOTHING_NAME = "celeryflow.nothing"
+MATCHER_NAMES = frozenset([ANY_TASK_NAME, REPEATED_NAME])
 ANY_ORDER = "celeryflow_any_order"
 #: How `_sent.py` lets a message remember that its signature was immutable.
 IMMUTABLE = "celeryflow_immutable"
@@ -166,7 +171,7 @@ def _members(tasks: Any) -> list[Any]:
         if isinstance(task, Mapping) and task.get("task") == REPEATED_NAME:
             times = task["kwargs"]["n"]
             out.extend([task] if times is ANY else [task["kwargs"]["sig"]] * times)
-        else:
+        elif not isinstance(task, Mapping) or task.get("task") != NOTHING_NAME:
             out.append(task)
     return out
 

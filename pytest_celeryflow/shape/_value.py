@@ -27,6 +27,9 @@ from pytest_celeryflow.shape._matchers import ANY, ANY_ARGS
 #: in two time zones): equal here means of one type and written alike.
 _EXACT = (bool, int, float, Decimal, dt.datetime, dt.time)
 
+#: From how many equal items of a list on they are written once.
+_FOLD = 5
+
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
@@ -184,7 +187,7 @@ def _listed(written: Any) -> str:
         else:
             out.append((each, 1))
     return ", ".join(
-        f"{each} × {times}" if times >= 5 else ", ".join([each] * times) for each, times in out
+        f"{each} × {times}" if times >= _FOLD else ", ".join([each] * times) for each, times in out
     )
 
 

@@ -146,6 +146,27 @@ def test_repeated_in_a_group_a_header_and_a_chain(t: SimpleNamespace) -> None:
     assert not fits(group(members), group(repeated(t.resize.s(ANY), 3)))
 
 
+def test_repeated_as_the_only_member_of_a_group_in_a_chain(t: SimpleNamespace) -> None:
+    members = [t.resize.s(n) for n in range(3)]
+    canvas = t.fetch.s() | group(members) | t.publish.s() | t.notify.s()
+    for n in (3, ANY):
+        pattern = group(repeated(t.resize.s(ANY), n))
+        assert fits(canvas, t.fetch.s() | pattern | t.publish.s() | t.notify.s())
+        assert fits(t.fetch.s() | group(members), t.fetch.s() | pattern)
+        assert fits(
+            chain(t.fetch.s(), canvas),
+            chain(t.fetch.s(), t.fetch.s() | pattern | t.publish.s() | t.notify.s()),
+        )
+    pattern = group(repeated(t.resize.s(ANY), 2))
+    assert not fits(canvas, t.fetch.s() | pattern | t.publish.s() | t.notify.s())
+
+
+def test_the_reading_of_repeated_that_is_nearer_is_reported(t: SimpleNamespace) -> None:
+    canvas = t.fetch.s() | group(t.resize.s(n) for n in range(3)) | t.publish.s()
+    with pytest.raises(AssertionError, match=r"^chain\[1\]\.header\[2\]: unexpected: resize\(2\)"):
+        assert_shape(canvas, t.fetch.s() | group(repeated(t.resize.s(ANY), 2)) | t.publish.s())
+
+
 def test_repeated_any_number_of_times(t: SimpleNamespace) -> None:
     pattern = group(t.fetch.s(), repeated(t.resize.s(ANY), ANY), t.audit.s())
     for n in range(3):

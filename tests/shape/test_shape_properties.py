@@ -72,7 +72,7 @@ def composed(draw: st.DrawFn, inner: st.SearchStrategy[Any]) -> Any:
     return canvas
 
 
-canvases = st.recursive(tasks() | mapped(), lambda inner: composed(inner), max_leaves=12)
+canvases = st.recursive(tasks() | mapped(), composed, max_leaves=12)
 quick = settings(max_examples=50, deadline=None)
 
 

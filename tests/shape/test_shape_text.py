@@ -156,5 +156,5 @@ def test_what_is_not_text_of_a_shape_is_refused_in_words(text: str, why: str) ->
 
 
 def test_nothing_is_evaluated() -> None:
-    with pytest.raises(ValueError, match="is not a step|does not name a task"):
+    with pytest.raises(ValueError, match=r"is not a step|does not name a task"):
         Shape.parse("(lambda: 1)()")
