@@ -28,7 +28,7 @@ from celery.app.defaults import NAMESPACES, flatten
 from celery.app.task import Task
 from kombu import pools
 
-__all__ = ["borrowed", "check_config", "is_configured"]
+__all__ = ["FreshApp", "borrowed", "check_config", "is_configured"]
 
 #: Environment variables that outrank the configuration (`celery/app/utils.py:Settings`).
 _ENVIRONMENT = (
@@ -45,6 +45,20 @@ _SETTINGS = frozenset(name for name, _ in flatten(NAMESPACES))
 
 #: Apps that are lent out now, by identity.
 _lent: dict[int, str] = {}
+
+
+class FreshApp(Celery):
+    """An app for one test, whose tasks stay its own.
+
+    ``@app.task`` announces a task to every app that is ever finalized, for the rest of the
+    process (``shared=True``, `celery/app/base.py:Celery.task`); a task that is defined within
+    a test would live on in the apps of all later ones.
+    """
+
+    def task(self, *args: Any, **options: Any) -> Any:
+        """`Celery.task`, not shared unless asked for."""
+        options.setdefault("shared", False)
+        return super().task(*args, **options)
 
 
 def check_config(config: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -175,9 +175,9 @@ def celeryflow_app(request: pytest.FixtureRequest) -> Iterator[Celery]:
     if path:
         yield _import_app(path)
         return
-    from celery import Celery  # noqa: PLC0415 - only when a test asks for it
+    from pytest_celeryflow.borrow import FreshApp  # noqa: PLC0415 - only when a test asks for it
 
-    with Celery("celeryflow", set_as_current=False) as app:
+    with FreshApp("celeryflow", set_as_current=False) as app:
         yield app
 
 
@@ -256,9 +256,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
-) -> Iterator[None]:
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Add what happened to the report of a failure, once a test."""
-    report: pytest.TestReport = yield
+    report = yield
     flows = _recent_flows() if report.failed else []
     if flows:
         seed = _seed(item.config)
@@ -268,4 +268,4 @@ def pytest_runtest_makereport(
                 flow_text += f"\n\nreproduce: pytest {item.nodeid!r} --celeryflow-seed {seed}"
             report.sections.append((f"celeryflow: what happened in mode {flow.mode}", flow_text))
         pytest_runtest_setup(item)
-    return report  # type: ignore[return-value]
+    return report

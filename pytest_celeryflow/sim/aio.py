@@ -66,12 +66,9 @@ def virtual_loops(world: World) -> Iterator[None]:
             return
         loop._selector = _VirtualSelector(loop, selector, world)
         resolution, loop._clock_resolution = loop._clock_resolution, _RESOLUTION
-        outer = asyncio._get_running_loop()
-        asyncio._set_running_loop(None)
         try:
             run_forever(loop)
         finally:
-            asyncio._set_running_loop(outer)
             loop._selector, loop._clock_resolution = selector, resolution
 
     outer = asyncio._get_running_loop()

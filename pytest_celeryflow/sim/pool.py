@@ -139,8 +139,10 @@ class Job(ApplyResult):
         if self.ready():
             return
         self.pool.world.attend(self.pool.worker)
-        error = TimeLimitExceeded(self._timeout)
-        self._set(self._job, (False, ExceptionInfo((type(error), error, None))))
+        try:
+            raise TimeLimitExceeded(self._timeout)  # noqa: TRY301 - ExceptionInfo reads it
+        except TimeLimitExceeded:
+            self._set(self._job, (False, ExceptionInfo()))
         self.handle_timeout(soft=False)
         self.cut_off()
         self.end()

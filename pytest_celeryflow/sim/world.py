@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import heapq
 import threading
+from asyncio import _get_running_loop, _set_running_loop
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
@@ -39,6 +40,9 @@ _SECOND = 1_000_000
 
 #: More moves than this without the clock or the workflow getting anywhere is a livelock.
 MAX_MOVES = 2_000_000
+
+#: A test that sleeps so often in a row while nothing happens waits in vain.
+MAX_IDLE_WAITS = 10_000
 
 
 def microseconds(seconds: float) -> int:
@@ -133,6 +137,8 @@ class Fiber:
         self.is_task = is_task
         self.polls = 0
         self.join_blocks = is_task
+        #: The event loop that runs in it; asyncio allows one a thread.
+        self.loop: Any = None
         self.ready: Callable[[], bool] | None = None
         self.timer: Timer | None = None
         self.order = 0
@@ -210,6 +216,7 @@ class World:
         #: Above zero, only what already runs goes on: no message is delivered.
         self.held = 0
         self._vain_look = -1
+        self._idle_at, self._idle_waits = -1, 0
         self._timers: list[tuple[int, int, Timer]] = []
         self._order = count(1)
         self._runnable: dict[Fiber, None] = {}
@@ -266,11 +273,22 @@ class World:
             )
         if self.drive(ready or _no, deadline):
             return True
+        self._count_idle_waits()
         if self.waits and (deadline is None or self._looked_in_vain()):
             why = self.hopeless()
             if why is not None:
                 raise WorkflowStalled(why)
         return False
+
+    def _count_idle_waits(self) -> None:
+        """Bound a loop of the test's own that sleeps until something is so that never will be."""
+        self._idle_waits = self._idle_waits + 1 if self._idle_at == self.activity else 0
+        self._idle_at = self.activity
+        if self._idle_waits > MAX_IDLE_WAITS:
+            raise WorkflowStalled(
+                f"the test keeps sleeping, {MAX_IDLE_WAITS:,} times by now, although nothing is "
+                "left to happen: what it waits for will never be so"
+            )
 
     def _looked_in_vain(self) -> bool:
         """Whether this is the second look in a row at a world in which nothing happens.
@@ -405,11 +423,13 @@ class World:
         self._fibers[glet] = fiber
         outer, tls = self.fiber, _state._tls
         app, blocks = tls.current_app, _state._task_join_will_block
+        loop = _get_running_loop()
         glet.parent = getcurrent()
         self.attend(fiber.worker)
         self.fiber = fiber
         tls.current_app = fiber.app
         _state._task_join_will_block = fiber.join_blocks
+        _set_running_loop(fiber.loop)
         try:
             if throw is None:
                 glet.switch()
@@ -417,6 +437,8 @@ class World:
                 glet.throw(throw)
         finally:
             fiber.join_blocks = _state._task_join_will_block
+            fiber.loop = _get_running_loop()
+            _set_running_loop(loop)
             tls.current_app, _state._task_join_will_block = app, blocks
             self.fiber = outer
             if fiber.dead:

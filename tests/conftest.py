@@ -1,0 +1,34 @@
+"""What every test may use: a small app, and pytest inside pytest."""
+
+import pytest
+
+from pytest_celeryflow.borrow import FreshApp
+
+pytest_plugins = ["pytester"]
+
+
+@pytest.fixture
+def app():
+    """An app that names no broker and no result backend."""
+    with FreshApp("shop", set_as_current=False) as app:
+        yield app
+
+
+@pytest.fixture
+def redis_app():
+    """An app that is configured for Redis, at an address where nothing listens."""
+    pytest.importorskip("redis")
+    url = "redis://localhost:1/0"
+    with FreshApp("shop", broker=url, backend=url, set_as_current=False) as app:
+        yield app
+
+
+@pytest.fixture
+def add(app):
+    """A task that adds two numbers."""
+
+    @app.task(name="shop.add")
+    def add(x, y):
+        return x + y
+
+    return add
