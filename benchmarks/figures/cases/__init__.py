@@ -1,0 +1,1 @@
+"""Test files that pytest is given by name; it does not collect them by itself."""
