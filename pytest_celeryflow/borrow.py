@@ -103,11 +103,8 @@ def borrowed(
             the app, which makes one per thread from ``result_backend``.
 
     Raises:
-        TypeError: It is not a Celery app.
         RuntimeError: It is lent out already.
     """
-    if not isinstance(app, Celery):
-        raise TypeError(f"app={app!r} is not a Celery app")
     if id(app) in _lent:
         raise RuntimeError(
             f"app {app.main or app!r} is in use by mode {_lent[id(app)]!r} already; close that "
@@ -173,9 +170,11 @@ def _close_our_pools() -> None:
 @contextmanager
 def _configuration_kept(app: Celery) -> Iterator[None]:
     kept = dict(app.conf.changes)
+    observers = list(app.conf._observers)  # each `AMQP` object becomes one, and stays one
     try:
         yield
     finally:
+        app.conf._observers[:] = observers
         app.conf.changes.clear()
         app.conf.changes.update(kept)
 

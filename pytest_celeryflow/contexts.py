@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -19,8 +18,9 @@ from pytest_celeryflow.results.select import BACKENDS
 
 __all__ = ["recent", "run_eager", "run_worker", "simulate"]
 
-#: The flows that were opened last, for whoever reports a failure.
-recent: deque[Flow] = deque(maxlen=4)
+#: The flow that was opened last, after those that were open when it was; for reports.
+recent: list[Flow] = []
+_open: list[Flow] = []
 
 
 @contextmanager
@@ -62,6 +62,7 @@ def simulate(
         The flow.
 
     Raises:
+        TypeError: ``app`` is not a Celery app.
         ValueError: An argument is not valid; the message lists what is.
 
     Example:
@@ -76,6 +77,7 @@ def simulate(
     """
     from pytest_celeryflow.modes.sim import SimMode  # noqa: PLC0415 - loaded when used
 
+    _check_app(app)
     _at_least_one(workers=workers, concurrency=concurrency)
     if prefetch_multiplier is not None and prefetch_multiplier < 0:
         raise ValueError(f"prefetch_multiplier={prefetch_multiplier!r} must be 0 or more, or None")
@@ -128,11 +130,13 @@ def run_worker(
         The flow.
 
     Raises:
+        TypeError: ``app`` is not a Celery app.
         ValueError: An argument is not valid; the message lists what is.
         WorkflowStalled: A task still runs when the context ends, after a bound; it is named.
     """
     from pytest_celeryflow.modes.worker import WorkerMode  # noqa: PLC0415 - loaded when used
 
+    _check_app(app)
     _at_least_one(concurrency=concurrency)
     _one_of("pool", pool, ["threads", "solo"])
     _one_of("broker", broker, ["memory"])
@@ -166,10 +170,12 @@ def run_eager(
         The flow.
 
     Raises:
+        TypeError: ``app`` is not a Celery app.
         ValueError: An argument is not valid; the message lists what is.
     """
     from pytest_celeryflow.modes.eager import EagerMode  # noqa: PLC0415 - loaded when used
 
+    _check_app(app)
     with _flow(EagerMode(app, propagate=propagate, config=check_config(config))) as flow:
         yield flow
 
@@ -177,8 +183,17 @@ def run_eager(
 @contextmanager
 def _flow(mode: Mode) -> Iterator[Flow]:
     with mode, Flow(mode).opened() as flow:
-        recent.append(flow)
-        yield flow
+        recent[:] = [*_open, flow]
+        _open.append(flow)
+        try:
+            yield flow
+        finally:
+            _open.remove(flow)
+
+
+def _check_app(app: Any) -> None:
+    if not isinstance(app, Celery):
+        raise TypeError(f"app={app!r} is not a Celery app")
 
 
 def _at_least_one(**numbers: int) -> None:

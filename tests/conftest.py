@@ -2,6 +2,11 @@
 
 import pytest
 
+# Loaded before any test, because `pytester` unloads afterwards what it saw loaded, and kombu
+# remembers the transports that it has found.
+import pytest_celeryflow.modes.eager
+import pytest_celeryflow.modes.sim
+import pytest_celeryflow.modes.worker  # noqa: F401
 from pytest_celeryflow.borrow import FreshApp
 
 pytest_plugins = ["pytester"]

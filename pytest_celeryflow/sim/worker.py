@@ -99,7 +99,8 @@ class SimWorker:
         """Start it; it waits for messages afterwards."""
         self.world.spawn(self.fiber)
         self.world.housekeeping.append(self.tidy)
-        self.world.sources.append(self.pool)
+        # What was delivered starts before more is delivered, as far as there is room.
+        self.world.sources.insert(0, self.pool)
 
     def tidy(self) -> None:
         """Let its loop go round when it has more to do than to wait for messages."""

@@ -1,0 +1,50 @@
+"""Contexts that were opened and closed leave nothing behind."""
+
+import gc
+import os
+import threading
+
+import pytest
+from greenlet import greenlet
+
+from pytest_celeryflow import run_eager, run_worker, simulate
+
+
+def _left():
+    gc.collect()
+    greenlets = sum(type(o) is greenlet and not o.dead for o in gc.get_objects())
+    descriptors = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+    return threading.active_count(), greenlets, descriptors
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("context", [run_eager, run_worker, simulate])
+def test_nothing_is_left(app, add, context):
+    """No thread, no greenlet, no descriptor after fifty contexts."""
+    for _ in range(3):
+        with context(app) as flow:
+            flow.run(add.s(1, 2))
+    before = _left()
+    for _ in range(50):
+        with context(app) as flow:
+            assert flow.run(add.s(1, 2)).value == 3
+    assert _left() == before
+
+
+def test_a_task_that_never_ends_is_unwound(app):
+    """What still runs when a simulation closes is ended where it stands."""
+    import time
+
+    ended = []
+
+    @app.task
+    def forever():
+        try:
+            time.sleep(10**9)
+        finally:
+            ended.append(True)
+
+    with simulate(app) as flow:
+        forever.delay()
+        flow.clock.advance(1)
+    assert ended == [True]

@@ -1,0 +1,114 @@
+"""The words of failures, golden: each is what a person reads first."""
+
+import pytest
+from celery import chord, group
+from celery.exceptions import Ignore
+
+from pytest_celeryflow import CeleryflowAssertionError, WorkflowStalled, simulate
+
+
+def _message(excinfo):
+    return str(excinfo.value)
+
+
+def test_nothing_was_enqueued(app, add):
+    """Says that nothing was, and asks the likely question."""
+    with simulate(app) as flow, pytest.raises(CeleryflowAssertionError) as failed:
+        flow.assert_enqueued(add, args=(1, 2))
+    assert _message(failed) == (
+        "add was not enqueued like this\n"
+        "\n"
+        "Expected: add(args=(1, 2))\n"
+        "Instead:  nothing was enqueued at all. Was the canvas published, with\n"
+        "          delay(), apply_async() or flow.run()?"
+    )
+
+
+def test_enqueued_otherwise_nearest_first(app, add):
+    """Lists what was, the nearest first, and what differs."""
+    with simulate(app) as flow:
+        add.apply_async((9, 9), queue="slow")
+        add.apply_async((1, 2), queue="slow")
+        with pytest.raises(CeleryflowAssertionError) as failed:
+            flow.assert_enqueued(add, args=(1, 2), queue="fast")
+        flow.drain()
+    assert _message(failed) == (
+        "add was not enqueued like this\n"
+        "\n"
+        "Expected: add(args=(1, 2), queue='fast')\n"
+        "Instead:  add#2(args=(1, 2), queue='slow')   differs in queue\n"
+        "          add#1(args=(9, 9), queue='slow')   differs in args, queue"
+    )
+
+
+def test_enqueued_too_often(app, add):
+    """Counts in words."""
+    with simulate(app) as flow:
+        group(add.s(i, i) for i in range(3)).apply_async()
+        with pytest.raises(CeleryflowAssertionError) as failed:
+            flow.assert_enqueued(add, times=1)
+        flow.drain()
+    assert _message(failed).splitlines()[0] == "add was enqueued 3 times, not once"
+    assert failed.value.expected.times == 1
+    assert len(failed.value.actual) == 3
+
+
+def test_did_not_run(app, add):
+    """Says what did."""
+
+    @app.task(name="shop.notify")
+    def notify():
+        return None
+
+    with simulate(app) as flow:
+        flow.run(add.s(1, 2))
+        with pytest.raises(CeleryflowAssertionError) as failed:
+            flow.assert_ran(notify)
+    assert _message(failed) == (
+        "notify ran never, not at least once\n"
+        "\n"
+        "Expected: notify runs at least once\n"
+        "Instead:  it did not run; add#1 did\n"
+        "\n"
+        "0s  add#1  ▸ started with (1, 2)\n"
+        "    add#1  ✓ returned 3"
+    )
+
+
+def test_stalled_chord(app, add):
+    """The chord, its count, who will not report and why; then what happened."""
+
+    @app.task(name="shop.skip")
+    def skip():
+        raise Ignore
+
+    @app.task(name="shop.total")
+    def total(numbers):
+        return sum(numbers)
+
+    with simulate(app) as flow:
+        run = flow.run(chord([add.s(1, 1), skip.s()], total.s()))
+        with pytest.raises(WorkflowStalled) as stalled:
+            run.value  # noqa: B018 - reading it raises
+    assert _message(stalled) == (
+        "the result of a chord's body will never come\n"
+        "a chord waits for its header: 1 of 2 tasks have counted\n"
+        "  skip#1 raised Ignore, which stores no result and counts in no chord\n"
+        "\n"
+        "0s  add#1   ▸ started with (1, 1)\n"
+        "    add#1   ✓ returned 2\n"
+        "    skip#1  ▸ started with ()\n"
+        "    skip#1  – ignored: Ignore()"
+    )
+
+
+def test_queue_without_a_consumer(app, add):
+    """The queue, and what to write."""
+    with simulate(app, queues=["celery"]) as flow:
+        run = flow.run(add.signature((1, 2), queue="emails"))
+        assert run.verdict.hung == (
+            "the result of add#1 will never come: it waits in queue 'emails', which no worker "
+            "consumes\n"
+            "Let a worker consume 'emails': name it in task_queues, or in queues= of the context "
+            "or the marker."
+        )

@@ -1,0 +1,414 @@
+"""The plugin as a user meets it: transcripts of pytest inside pytest."""
+
+import itertools
+import sys
+
+import pytest
+from celery import _state
+
+_numbers = itertools.count()
+
+TASKS = """
+    import pytest
+    from celery import shared_task
+
+    @shared_task
+    def inc(x):
+        return x + 1
+
+    @shared_task
+    def broken():
+        raise ValueError("no stock")
+"""
+
+
+@pytest.fixture(autouse=True)
+def _shared_tasks_forgotten():
+    """`@shared_task` announces a task for the rest of the process: not ours."""
+    kept = set(_state._on_app_finalizers)
+    yield
+    _state._on_app_finalizers.clear()
+    _state._on_app_finalizers.update(kept)
+
+
+@pytest.fixture
+def run(pytester):
+    """Run pytest on a test file, with our plugin and no other of this environment."""
+
+    def run(text, *options, ini=""):
+        # A name of its own: tasks are called after their module, in apps that live on.
+        pytester.makepyfile(**{f"test_inner_{next(_numbers)}": TASKS + text})
+        pytester.makeini(f"[pytest]\n{ini}")
+        others = ("randomly", "celery", "asyncio", "django", "xdist", "hypothesispytest")
+        blocked = [part for name in others for part in ("-p", f"no:{name}")]
+        return pytester.runpytest_inprocess(*blocked, "-p", "no:cacheprovider", *options)
+
+    return run
+
+
+def test_a_test_runs_in_sim_by_default(run):
+    """And a passing session prints nothing extra."""
+    result = run(
+        """
+    def test_it(celeryflow):
+        assert celeryflow.mode == "sim"
+        assert celeryflow.run(inc.s(1)).value == 2
+    """
+    )
+    result.assert_outcomes(passed=1)
+    result.stdout.no_fnmatch_line("*what happened*")
+    assert "celeryflow" not in str(result.stdout).split("plugins:")[1].split("\n", 1)[1]
+
+
+@pytest.mark.parametrize("mode", ["eager", "worker", "sim"])
+def test_mode_from_the_command_line(run, mode):
+    """The same test in the mode that is asked for."""
+    result = run(
+        f"""
+    def test_it(celeryflow):
+        assert celeryflow.mode == "{mode}"
+        assert celeryflow.run(inc.s(1) | inc.s()).value == 3
+    """,
+        f"--celeryflow-mode={mode}",
+    )
+    result.assert_outcomes(passed=1)
+
+
+def test_mode_from_the_ini_file(run):
+    """The ini file is asked last."""
+    result = run(
+        """
+    def test_it(celeryflow):
+        assert celeryflow.mode == "eager"
+    """,
+        ini="celeryflow_mode = eager",
+    )
+    result.assert_outcomes(passed=1)
+
+
+def test_marker_outranks_the_command_line(run):
+    """A test that needs virtual time keeps it."""
+    result = run(
+        """
+    @pytest.mark.celeryflow(mode="sim", workers=2)
+    def test_it(celeryflow):
+        assert celeryflow.mode == "sim"
+        assert len(celeryflow.app.control.inspect().ping()) == 2
+    """,
+        "--celeryflow-modes=eager,worker",
+    )
+    result.assert_outcomes(passed=1)
+
+
+def test_modes_run_a_whole_suite_in_each(run):
+    """Ids are the names of the modes."""
+    result = run(
+        """
+    def test_it(celeryflow):
+        assert celeryflow.run(inc.s(1)).value == 2
+    """,
+        "--celeryflow-modes=eager,worker,sim",
+        "-v",
+    )
+    result.assert_outcomes(passed=3)
+    result.stdout.fnmatch_lines(["*test_it[[]eager[]]*", "*test_it[[]worker[]]*", "*test_it[[]sim[]]*"])
+
+
+def test_modes_of_the_marker(run):
+    """With keywords that only some of them have."""
+    result = run(
+        """
+    @pytest.mark.celeryflow(modes=["eager", "sim"], workers=2)
+    def test_it(celeryflow):
+        assert celeryflow.run(inc.s(1)).value == 2
+    """
+    )
+    result.assert_outcomes(passed=2)
+
+
+def test_fixtures_of_one_mode(run):
+    """`celeryflow_eager` and its siblings."""
+    result = run(
+        """
+    def test_it(celeryflow_eager):
+        assert celeryflow_eager.mode == "eager"
+    def test_that(celeryflow_worker):
+        assert celeryflow_worker.mode == "worker"
+    def test_other(celeryflow_sim):
+        assert celeryflow_sim.mode == "sim"
+    """
+    )
+    result.assert_outcomes(passed=3)
+
+
+@pytest.mark.parametrize(
+    ("marker", "message"),
+    [
+        ("mode='simm'", "*'simm' is not a mode; valid are eager, worker, sim*"),
+        ("modes='sim'", "*modes='sim'* must be a list of modes*"),
+        ("wokers=2", "*has no keyword 'wokers'; valid are mode, modes, *workers*"),
+        ("mode='eager', workers=2", "*mode 'eager' has no keyword 'workers'; valid are propagate, config*"),
+        ("'sim'", "*takes keywords only*"),
+    ],
+)
+def test_bad_markers_are_usage_errors(run, marker, message):
+    """Before the first test runs, and with what is valid."""
+    result = run(
+        f"""
+    @pytest.mark.celeryflow({marker})
+    def test_it(celeryflow):
+        pass
+    """
+    )
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([message])
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--celeryflow-mode=real", "*celeryflow-mode: 'real' is not a mode; valid are*"),
+        ("--celeryflow-modes=sim,real", "*celeryflow-modes: 'real' is not a mode; valid are*"),
+    ],
+)
+def test_bad_options_are_usage_errors(run, option, message):
+    """Likewise."""
+    result = run("\n    def test_it(): pass", option)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([message])
+
+
+def test_failure_report_has_one_section(run):
+    """The timeline, once."""
+    result = run(
+        """
+    def test_it(celeryflow):
+        assert celeryflow.run(inc.s(1)).value == 3
+    """
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["*celeryflow: what happened in mode sim*", "0s  inc#1  ▸ started with (1)", "*returned 2"]
+    )
+    assert str(result.stdout).count("what happened in mode") == 1
+
+
+def test_failure_report_of_a_context_manager(run):
+    """Also without a fixture, and in a task's own failure."""
+    result = run(
+        """
+    from pytest_celeryflow import simulate
+    def test_it(celeryflow_app):
+        with simulate(celeryflow_app) as flow:
+            flow.run(broken.s()).value
+    """
+    )
+    result.stdout.fnmatch_lines(["*ValueError: no stock", "*broken#1*failed: ValueError: no stock"])
+
+
+def test_failure_report_shows_flows_that_were_open_together(run):
+    """Those of two apps; not those that were closed before."""
+    result = run(
+        """
+    from celery import Celery
+    from pytest_celeryflow import run_eager, simulate
+    def test_it(celeryflow_app):
+        with run_eager(celeryflow_app):
+            pass
+        with simulate(celeryflow_app), simulate(Celery("other", set_as_current=False)):
+            assert False
+    """
+    )
+    assert str(result.stdout).count("what happened in mode sim") == 2
+    assert "what happened in mode eager" not in str(result.stdout)
+
+
+def test_failure_report_reproduces_a_seed(run):
+    """A seed that was given is in the line to repeat."""
+    result = run(
+        """
+    def test_it(celeryflow):
+        assert not celeryflow.run(inc.s(1)).value
+    """,
+        "--celeryflow-seed=5",
+    )
+    result.stdout.fnmatch_lines(["reproduce: pytest *::test_it* --celeryflow-seed 5"])
+
+
+def test_stub_that_was_not_called_fails_the_test(run):
+    """As an error of the teardown."""
+    result = run(
+        """
+    def test_it(celeryflow):
+        celeryflow.stub(inc).returns(5)
+    """
+    )
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["*the stub of *inc was never called*"])
+
+
+def test_app_from_the_ini_file(run, pytester):
+    """`celeryflow_app` names the user's own."""
+    pytester.makepyfile(
+        proj="""
+        from celery import Celery
+        app = Celery("proj", broker="redis://localhost:1/0")
+
+        @app.task
+        def double(x):
+            return 2 * x
+        """
+    )
+    pytester.syspathinsert()
+    result = run(
+        """
+    def test_it(celeryflow):
+        from proj import app, double
+        assert celeryflow.app is app
+        assert celeryflow.run(double.s(2)).value == 4
+    """,
+        ini="celeryflow_app = proj:app",
+    )
+    result.assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("no_such_module:app", "*'no_such_module' cannot be imported: No module named*"),
+        ("json:app", "*'app' in 'json' is missing; set celeryflow_app to module:attribute*"),
+        ("json:dumps", "*'dumps' in 'json' is not a Celery app*"),
+    ],
+)
+def test_app_path_that_does_not_import(run, path, message):
+    """The path, the reason, and how to write one."""
+    result = run("\n    def test_it(celeryflow): pass", ini=f"celeryflow_app = {path}")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([message])
+
+
+def test_app_overridden_in_a_conftest(run, pytester):
+    """Like any fixture."""
+    pytester.makeconftest(
+        """
+        import pytest
+        from celery import Celery
+        @pytest.fixture
+        def celeryflow_app():
+            return Celery("mine", set_as_current=False)
+        """
+    )
+    result = run("\n    def test_it(celeryflow): assert celeryflow.app.main == 'mine'")
+    result.assert_outcomes(passed=1)
+
+
+def test_hypothesis_works_through_context_managers(pytester):
+    """`@given` opens a simulation for each example."""
+    pytester.makepyfile(
+        """
+        from celery import Celery
+        from hypothesis import given, settings, strategies as st
+        from pytest_celeryflow import simulate
+
+        app = Celery("shop", set_as_current=False)
+
+        @app.task
+        def double(x):
+            return 2 * x
+
+        @settings(deadline=None, max_examples=20)
+        @given(st.integers())
+        def test_it(n):
+            with simulate(app) as flow:
+                assert flow.run(double.s(n)).value == 2 * n
+        """
+    )
+    pytester.runpytest_inprocess("-p", "no:randomly", "-p", "no:asyncio").assert_outcomes(passed=1)
+
+
+@pytest.mark.slow
+def test_other_plugins_beside_ours(pytester):
+    """pytest-asyncio, pytest-django, pytest-celery and Celery's own, all loaded: no clash."""
+    plugins = ["celery.contrib.pytest"]
+    pytester.makeconftest(f"pytest_plugins = {plugins!r}")
+    pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function\n")
+    pytester.makepyfile(
+        TASKS
+        + """
+    import asyncio
+
+    @pytest.mark.asyncio
+    async def test_async(celeryflow):
+        await asyncio.sleep(60)
+        assert celeryflow.clock.elapsed == 60
+        assert celeryflow.run(inc.s(1)).value == 2
+
+    def test_beside_celerys_own(celery_app, celeryflow):
+        assert celery_app is not celeryflow.app
+        assert celeryflow.run(inc.s(1)).value == 2
+    """
+    )
+    pytest.importorskip("pytest_asyncio")
+    pytester.runpytest_subprocess("-p", "no:randomly").assert_outcomes(passed=2)
+
+
+@pytest.mark.slow
+def test_under_xdist_and_in_random_order(pytester):
+    """Each process has contexts of its own."""
+    pytest.importorskip("xdist")
+    pytester.makepyfile(
+        TASKS
+        + """
+    @pytest.mark.parametrize("n", range(12))
+    def test_it(celeryflow, n):
+        assert celeryflow.run(inc.s(n)).value == n + 1
+    """
+    )
+    options = ("-n2", "--celeryflow-modes=eager,worker,sim")
+    pytester.runpytest_subprocess(*options).assert_outcomes(passed=36)
+
+
+@pytest.mark.slow
+def test_a_session_without_our_fixtures_loads_nothing(pytester):
+    """Neither at its start nor at its end is Celery or anything of ours loaded."""
+    pytester.makeconftest(
+        """
+        import sys
+        LOADED = ("celery", "kombu", "freezegun", "greenlet", "hypothesis", "pytest_celeryflow.flow")
+
+        def pytest_sessionstart(session):
+            print("at start:", [name for name in LOADED if name in sys.modules])
+
+        def pytest_sessionfinish(session):
+            print("at end:", [name for name in LOADED if name in sys.modules])
+        """
+    )
+    pytester.makepyfile("def test_it(): pass")
+    others = ("celery", "hypothesispytest", "randomly", "asyncio", "django")
+    blocked = [part for name in others for part in ("-p", f"no:{name}")]
+    result = pytester.runpytest_subprocess("-s", *blocked)
+    result.stdout.fnmatch_lines(["*at start: []*", "*at end: []*"])
+
+
+@pytest.mark.slow
+def test_importing_the_package_loads_nothing():
+    """A public name is loaded when it is used."""
+    import subprocess
+
+    script = (
+        "import sys, pytest_celeryflow, pytest_celeryflow.plugin;"
+        "print([m for m in ('celery','kombu','hypothesis','freezegun','greenlet') if m in sys.modules]);"
+        "pytest_celeryflow.simulate; print('celery' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[:2] == ["[]", "True"]
+
+
+def test_every_public_name_can_be_had():
+    """`__all__` is true, and an unknown name is an AttributeError."""
+    import pytest_celeryflow
+
+    for name in pytest_celeryflow.__all__:
+        assert getattr(pytest_celeryflow, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'simulte'"):
+        pytest_celeryflow.simulte  # noqa: B018 - reading it raises
