@@ -12,16 +12,19 @@ into another branch is reported as missing here and unexpected there).
 from __future__ import annotations
 
 from bisect import bisect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from difflib import SequenceMatcher
 
 from pytest_celeryflow.shape._match import Matching, expand, pair_up
 from pytest_celeryflow.shape._model import Shape
+from pytest_celeryflow.shape._text import full_text
 from pytest_celeryflow.shape._values_apart import Change, calls_apart, mappings_apart, values_apart
 
 __all__ = ["Pair", "align"]
 
-#: Above this many cells, siblings are compared place by place, not by their best alignment.
+#: Above this many cells, siblings are told apart by their text, so matchers among them are
+#: taken for what they are; it is the explanation of a failure that suffers, not the verdict.
 _MOST_CELLS = 160_000
 
 
@@ -225,8 +228,12 @@ def _in_place(
     stay.update({len(expected) - 1 - n: len(actual) - 1 - n for n in range(tail)})
     rows, columns = len(expected) - head - tail, len(actual) - head - tail
     if rows * columns > _MOST_CELLS:
-        middle = range(head, head + min(rows, columns))
-        return stay | {n: n for n in middle if matching.matches(expected[n], actual[n])}
+        end_expected, end_actual = len(expected) - tail, len(actual) - tail
+        ones = [full_text(each) for each in expected[head:end_expected]]
+        others = [full_text(each) for each in actual[head:end_actual]]
+        for block in SequenceMatcher(None, ones, others, autojunk=False).get_matching_blocks():
+            stay |= {head + block.a + n: head + block.b + n for n in range(block.size)}
+        return stay
     longest = [[0] * (columns + 1) for _ in range(rows + 1)]
     for row in range(rows - 1, -1, -1):
         for column in range(columns - 1, -1, -1):
@@ -254,9 +261,21 @@ def _moves(
     gone = [index for index in range(len(expected)) if index not in stay]
     taken = set(stay.values())
     free = [index for index in range(len(actual)) if index not in taken]
-    found = pair_up([expected[n] for n in gone], [actual[n] for n in free], matching.matches)
-    moved = {gone[here]: free[there] for here, there in found.items()}
+    if len(gone) * len(free) > _MOST_CELLS:
+        moved = _moved_by_text(gone, free, expected, actual)
+    else:
+        found = pair_up([expected[n] for n in gone], [actual[n] for n in free], matching.matches)
+        moved = {gone[here]: free[there] for here, there in found.items()}
     return [index for index in gone if index not in moved], moved
+
+
+def _moved_by_text(
+    gone: list[int], free: list[int], expected: Sequence[Shape], actual: Sequence[Shape]
+) -> dict[int, int]:
+    where: dict[str, list[int]] = {}
+    for there in reversed(free):
+        where.setdefault(full_text(actual[there]), []).append(there)
+    return {here: places.pop() for here in gone if (places := where.get(full_text(expected[here])))}
 
 
 def _likely(
@@ -275,7 +294,11 @@ def _likely(
     for there in free:
         gaps.setdefault(bisect(fixed_to, there), []).append(there)
     out: dict[int, int] = {}
-    for like in (Matching.same_kind, lambda one, two: one.is_task == two.is_task):
+    likeness: list[Callable[[Shape, Shape], bool]] = [
+        Matching.same_kind,
+        lambda one, two: one.is_task == two.is_task,
+    ]
+    for like in likeness if len(left) * len(free) <= _MOST_CELLS else likeness[1:]:
         for here in left:
             gap = gaps.get(bisect(fixed, here), [])
             found = next((at for at in gap if like(expected[here], actual[at])), None)

@@ -93,10 +93,17 @@ class Writer:
     names: Mapping[str, str] = field(default_factory=dict)
     fold: bool = True
     elide: bool = False
+    #: A node is written at each level above it, so what was written is kept, with the node
+    #: itself, whose identity is the key.
+    _written: dict[tuple[int, bool], tuple[Shape, str]] = field(default_factory=dict)
 
     def write(self, shape: Shape) -> str:
         """Write a node and all below it."""
-        return self._steps(shape) if _is_plain_chain(shape) else self._one(shape)
+        key = (id(shape), self.elide)
+        if key not in self._written:
+            chain = _is_plain_chain(shape)
+            self._written[key] = (shape, self._steps(shape) if chain else self._one(shape))
+        return self._written[key][1]
 
     def name(self, shape: Shape) -> str:
         """Write the name of a task."""

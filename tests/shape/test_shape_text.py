@@ -125,6 +125,15 @@ def test_a_long_chain_is_read_back(t: SimpleNamespace) -> None:
     assert eval(repr(found)) == found
 
 
+def test_a_deep_canvas_is_written_in_no_time() -> None:
+    found = Shape.parse("a()")
+    for n in range(50):
+        found = Shape(kind="chord", children=(Shape.parse(f"b({n})"), found), body=found.body)
+    assert Shape.parse(str(found)) == found
+    assert len(found.tree().splitlines()) > 50
+    assert found.mermaid().count("-->") == 0
+
+
 def test_many_lines_are_read_as_one() -> None:
     assert Shape.parse("fetch('u')\n  | publish()\n") == Shape.parse("fetch('u') | publish()")
 
