@@ -179,6 +179,15 @@ def test_a_very_large_difference_is_cut(t: SimpleNamespace) -> None:
     assert "\n  … 139 more lines\n" in str(caught.value)
 
 
+def test_one_member_too_many_in_front_of_a_very_wide_group(t: SimpleNamespace) -> None:
+    one = group(t.resize.s(n) for n in range(600))
+    two = group(t.resize.s(n) for n in range(1, 601))
+    with pytest.raises(CeleryflowAssertionError) as caught:
+        assert_shape(one, two)
+    first, *_ = str(caught.value).splitlines()
+    assert first == "group[0]: unexpected: resize(0) (and 1 more)"
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_the_explanation_of_an_equality_has_at_most_seven_lines(
     t: SimpleNamespace, name: str
