@@ -16,6 +16,7 @@ from celery.app import backends
 from celery.backends.base import KeyValueStoreBackend
 
 from pytest_celeryflow.borrow import is_configured
+from pytest_celeryflow.broker.semantics import MEMORY, semantics_of
 from pytest_celeryflow.results.memory import MemoryBackend, NoBackend, PollingBackend
 from pytest_celeryflow.results.values import Values
 
@@ -40,7 +41,8 @@ def for_simulation(app: Celery, name: str | None, values: Values) -> Callable[[]
     if not url or (not isinstance(url, str)):
         if url:
             return None
-        alone = not is_configured(app, "broker_url")
+        # An app with no broker of its own, or none but kombu's in memory, is a test's.
+        alone = not is_configured(app, "broker_url") or semantics_of(app.conf.broker_url) is MEMORY
         return lambda: (MemoryBackend if alone else NoBackend)(app, values)
     scheme = url.partition("://")[0].lower()
     if scheme in _REDIS or url == "redis":
