@@ -39,6 +39,7 @@ def any_order(members: Any) -> Any:
 
     Example:
         >>> from celery import Celery, group
+        >>> from pytest_celeryflow.shape import shape
         >>> add = Celery(set_as_current=False).signature("add")
         >>> shape(any_order(group(add, add)))
         Shape.parse('any_order(group(add(), add()))')

@@ -8,9 +8,13 @@ After a change, write the outputs anew and read the difference:
 from __future__ import annotations
 
 import contextlib
+import doctest
 import io
 import re
+from importlib import import_module
 from pathlib import Path
+
+import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = DOCS / "how-to" / "shapes.md"
@@ -36,6 +40,13 @@ def written_anew(page: str) -> str:
 def test_the_how_to_prints_what_it_says() -> None:
     page = PAGE.read_text(encoding="utf-8")
     assert written_anew(page) == page
+
+
+@pytest.mark.parametrize("module", ["_assert", "_canvas", "_model", "_value"])
+def test_the_examples_in_docstrings(module: str) -> None:
+    failed, tried = doctest.testmod(import_module(f"pytest_celeryflow.shape.{module}"))
+    assert tried
+    assert not failed
 
 
 def test_the_pictures_exist() -> None:
