@@ -22,7 +22,7 @@ from pytest_celeryflow.recorder import Recorder, Workflow
 from pytest_celeryflow.results import select
 from pytest_celeryflow.results.values import Values
 from pytest_celeryflow.sim.aio import virtual_loops
-from pytest_celeryflow.sim.quirks import default_arguments
+from pytest_celeryflow.sim.quirks import code_copied_once, default_arguments
 from pytest_celeryflow.sim.transport import BrokerSource, SimTransport
 from pytest_celeryflow.sim.waiting import watch_waits
 from pytest_celeryflow.sim.worker import SimWorker, separate_memories
@@ -265,6 +265,7 @@ def _world(start: Any, seed: int) -> Iterator[World]:
             clock.installed({real["sleep"]: world.sleep_function(), real["uuid4"]: uuids})
         )
         stack.enter_context(default_arguments(uuids))
+        stack.enter_context(code_copied_once())
         stack.enter_context(virtual_loops(world))
         clock.driven_by(world.pass_until, world.call_for_test)
         stack.callback(random.setstate, state)
