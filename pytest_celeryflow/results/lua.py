@@ -5,11 +5,12 @@ Celery 5.7 counts chords in server-side scripts (`celery/backends/redis.py`,
 our copy instead of Celery's text, and would be wrong after Celery's next change; so the text
 itself is translated into Python and run.
 
-The subset: ``local`` and assignment of several names, ``if``/``elseif``/``else``,
-``for … in ipairs``, ``return``, tables as lists, indexing, calls, ``and``/``or``/``not``,
-comparison, ``+ - * /`` and ``..``, comments. Anything else is refused with the line. As on a
-real server, values from Redis are text, a missing one is false, and numbers that a script
-returns lose their fraction.
+The subset: ``local`` names in the block where they are declared, assignment to one of them,
+``if``/``elseif``/``else``, ``for … in ipairs``, ``return`` of one value, tables as lists,
+indexing, ``redis.call``, ``tonumber``, ``tostring``, ``and``/``or``/``not``, comparison,
+``+ - * /`` and ``..``, comments. Anything else is refused with the line, globals among it, as
+a real server refuses them. As there, values from Redis are text, a missing one is false, and
+numbers that a script returns lose their fraction.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ _TOKEN = re.compile(
     |(?P<string>'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*")|(?P<op>==|~=|<=|>=|\.\.|[-+*/%<>=(){}\[\],.;\#])""",
     re.VERBOSE | re.DOTALL,
 )
+_GIVEN = frozenset({"KEYS", "ARGV", "tonumber", "tostring", "ipairs"})
+_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", "'": "'", '"': '"'}
 _KEYWORDS = frozenset(
     "and do else elseif end false for function if in local nil not or return then true while".split()
 )
@@ -58,7 +61,7 @@ def compile_script(text: str) -> Callable[[Call, list[Any], list[Any]], Any]:
     script = namespace["script"]
 
     def run(call: Call, keys: list[Any], args: list[Any]) -> Any:
-        return _to_redis(script(call, [_text(k) for k in keys], [_text(a) for a in args]))
+        return _to_redis(script(call, [_argument(k) for k in keys], [_argument(a) for a in args]))
 
     return run
 
@@ -68,6 +71,9 @@ class _Translator:
         self._text = text
         self._tokens = list(self._scan(text))
         self._at = 0
+        #: Names that are declared, block by block, and what they are called in Python.
+        self._scopes: list[dict[str, str]] = []
+        self._declared = 0
 
     def _scan(self, text: str) -> Any:
         position = 0
@@ -116,21 +122,30 @@ class _Translator:
         return body
 
     def _block(self, depth: int) -> str:
-        lines: list[str] = []
+        self._scopes.append({})
+        lines = []
         while self._kind() != "end" and self._peek() not in ("end", "else", "elseif"):
             lines.append(self._statement(depth))
             self._accept(";")
+        self._scopes.pop()
         return "\n".join(lines) if lines else "    " * depth + "pass"
+
+    def _declare(self, name: str) -> str:
+        self._declared += 1
+        self._scopes[-1][name] = f"l{self._declared}_{name}"
+        return self._scopes[-1][name]
+
+    def _known(self, name: str) -> str | None:
+        return next((scope[name] for scope in reversed(self._scopes) if name in scope), None)
 
     def _statement(self, depth: int) -> str:
         pad = "    " * depth
         if self._accept("local"):
-            names = [self._name()]
-            while self._accept(","):
-                names.append(self._name())
-            return f"{pad}{', '.join(names)}, = spread({self._values()}, {len(names)})" if (
-                self._accept("=")
-            ) else f"{pad}{' = '.join(names)} = None"
+            names = self._names()
+            # The values are read before the names are declared: they may hide others.
+            values = self._values() if self._accept("=") else "[]"
+            places = ", ".join(map(self._declare, names))
+            return f"{pad}{places}, = spread({values}, {len(names)})"
         if self._accept("if"):
             out = f"{pad}if true({self._expression()}):\n"
             self._expect("then")
@@ -144,28 +159,41 @@ class _Translator:
             self._expect("end")
             return out
         if self._accept("for"):
-            names = [self._name()]
-            while self._accept(","):
-                names.append(self._name())
+            names = self._names()
             self._expect("in")
+            if self._peek() != "ipairs":
+                self._refuse()
             sequence = self._expression()
             self._expect("do")
+            self._scopes.append({})
+            places = ", ".join(map(self._declare, names))
             body = self._block(depth + 1)
+            self._scopes.pop()
             self._expect("end")
-            return f"{pad}for {', '.join(names)} in {sequence}:\n{body}"
+            return f"{pad}for {places}, in pairs_of({sequence}, {len(names)}):\n{body}"
         if self._accept("return"):
             if self._peek() in ("end", "else", "elseif", ""):
                 return f"{pad}return None"
             return f"{pad}return {self._expression()}"
-        target = self._suffixed()
-        if self._accept("="):
+        if self._kind() == "name" and self._tokens[self._at + 1][1] == "=":
+            target = self._known(self._peek()) or self._refuse()
+            self._next()
+            self._expect("=")
             return f"{pad}{target} = {self._expression()}"
-        return f"{pad}{target}"
+        if self._peek() != "redis":
+            self._refuse()
+        return pad + self._suffixed()
+
+    def _names(self) -> list[str]:
+        names = [self._name()]
+        while self._accept(","):
+            names.append(self._name())
+        return names
 
     def _name(self) -> str:
         if self._kind() != "name":
             self._refuse()
-        return "l_" + self._next()
+        return self._next()
 
     def _values(self) -> str:
         values = [self._expression()]
@@ -206,8 +234,9 @@ class _Translator:
                 out = f"at({out}, {self._expression()})"
                 self._expect("]")
             elif self._accept("."):
-                if out != "redis" or self._next() not in ("call", "pcall"):
+                if out != "redis" or self._peek() != "call":
                     self._refuse()
+                self._next()
                 out = "call(redis_call)"
             else:
                 return out
@@ -217,7 +246,7 @@ class _Translator:
         if kind == "number":
             return self._next()
         if kind == "string":
-            return repr(self._next()[1:-1])
+            return self._string()
         if word := self._accept("true", "false", "nil"):
             return {"true": "True", "false": "False", "nil": "None"}[word]
         if self._accept("("):
@@ -229,11 +258,22 @@ class _Translator:
             self._expect("}")
             return values
         if kind == "name":
-            name = self._next()
-            if name in ("KEYS", "ARGV", "redis", "tonumber", "tostring", "ipairs"):
-                return name
-            return "l_" + name
+            name = self._peek()
+            place = self._known(name)
+            if place is None and (name in _GIVEN or (name == "redis" and self._tokens[self._at + 1][1] == ".")):
+                place = name
+            if place is not None:
+                self._next()
+                return place
         return str(self._refuse())
+
+    def _string(self) -> str:
+        text = self._peek()[1:-1]
+        for escape in re.findall(r"\\(.)", text, re.DOTALL):
+            if escape not in _ESCAPES:
+                self._refuse()
+        self._next()
+        return repr(re.sub(r"\\(.)", lambda found: _ESCAPES[found[1]], text))
 
 
 # --- what the translation calls ---
@@ -243,35 +283,67 @@ def _true(value: Any) -> bool:
     return value is not None and value is not False
 
 
+_NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*")
+
+
 def _tonumber(value: Any) -> float | int | None:
     if isinstance(value, bool) or value is None:
         return None
     if isinstance(value, (int, float)):
         return value
-    try:
-        return int(value)
-    except ValueError:
-        try:
-            return float(value)
-        except ValueError:
-            return None
+    if not isinstance(value, str) or not _NUMBER.fullmatch(value):
+        return None
+    number = float(value)
+    return int(number) if number.is_integer() else number
 
 
-def _number(value: Any) -> float | int:
+def _number(value: Any) -> float:
+    """A number for arithmetic, which Lua does in doubles."""
     number = _tonumber(value)
     if number is None:
         raise TypeError(f"attempt to perform arithmetic on {value!r}")
-    return number
+    return float(number)
 
 
-def _text(value: Any) -> str:
+def _text(value: Any, digits: int = 14) -> str:
+    """Text as ``..`` makes it of strings and numbers; ``redis.call`` keeps more digits."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "surrogateescape")
-    return str(value)
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise TypeError(f"{_tostring(value)} is neither a string nor a number")
+    return value if isinstance(value, str) else f"{value:.{digits}g}"
+
+
+def _argument(value: Any) -> str:
+    """A key or an argument as redis-py sends it."""
+    return _text(value) if isinstance(value, bytes) else str(value)
+
+
+def _tostring(value: Any) -> str:
+    words = {None: "nil", True: "true", False: "false"}
+    if value is None or isinstance(value, bool):
+        return words[value]
+    return "table" if isinstance(value, list) else _text(value)
+
+
+def _equal(a: Any, b: Any) -> bool:
+    """Lua's ``==``: numbers by value, tables by identity, and never across types."""
+    if isinstance(a, list) or isinstance(b, list):
+        return a is b
+    numbers = {type(a), type(b)} <= {int, float}
+    return (numbers or type(a) is type(b)) and a == b
 
 
 def _spread(values: list[Any], count: int) -> list[Any]:
     return (values + [None] * count)[:count]
+
+
+def _pairs_of(table: Any, count: int) -> Any:
+    """What ``ipairs`` goes through: up to the first nil."""
+    for number, value in enumerate(table, 1):
+        if value is None:
+            return
+        yield (number, value)[:count]
 
 
 def _at(table: list[Any], index: Any) -> Any:
@@ -281,9 +353,11 @@ def _at(table: list[Any], index: Any) -> Any:
 
 def _call(redis_call: Call) -> Callable[..., Any]:
     def call(command: str, *arguments: Any) -> Any:
-        reply = redis_call(command, [_text(a) for a in arguments])
+        reply = redis_call(command, [_text(a, 17) for a in arguments])
         if reply is None:
             return False
+        if isinstance(reply, list):
+            return [False if item is None else _text(item) for item in reply]
         return _text(reply) if isinstance(reply, bytes) else reply
 
     return call
@@ -309,15 +383,16 @@ _RUNTIME: dict[str, Any] = {
     "true": _true,
     "number": _number,
     "tonumber": _tonumber,
-    "tostring": _text,
+    "tostring": _tostring,
     "spread": _spread,
     "at": _at,
     "call": _call,
-    "ipairs": lambda table: enumerate(table, 1),
+    "ipairs": lambda table: table,
+    "pairs_of": _pairs_of,
     "and_": lambda a, b: b() if _true(a) else a,
     "or_": lambda a, b: a if _true(a) else b(),
-    "eq": lambda a, b: type(a) in _SAME.get(type(b), (type(b),)) and a == b,
-    "ne": lambda a, b: not (type(a) in _SAME.get(type(b), (type(b),)) and a == b),
+    "eq": lambda a, b: _equal(a, b),
+    "ne": lambda a, b: not _equal(a, b),
     "lt": lambda a, b: a < b,
     "gt": lambda a, b: a > b,
     "le": lambda a, b: a <= b,
@@ -328,4 +403,3 @@ _RUNTIME: dict[str, Any] = {
     "mul": lambda a, b: _number(a) * _number(b),
     "div": lambda a, b: _number(a) / _number(b),
 }
-_SAME: dict[type, tuple[type, ...]] = {int: (int, float), float: (int, float)}

@@ -107,11 +107,17 @@ class MemoryBackend(cached_groups, KeyValueStoreBackend):
         return meta
 
     def get_many(self, task_ids: Any, timeout: float | None = None, **kwargs: Any) -> Any:
-        """Wait for many results, giving each when it is there."""
+        """Wait for many results, giving each when it is there.
+
+        Raises:
+            celery.exceptions.TimeoutError: They were not all there in time.
+        """
         __tracebackhide__ = True
         on_message, left = kwargs.get("on_message"), dict.fromkeys(task_ids)
+        limit = None if timeout is None else self.values.now() + timeout
         while left:
-            for task_id, meta in self._wait_for_any(left, timeout).items():
+            rest = None if limit is None else max(limit - self.values.now(), 0.0)
+            for task_id, meta in self._wait_for_any(left, rest).items():
                 del left[task_id]
                 if on_message is not None:
                     on_message(meta)

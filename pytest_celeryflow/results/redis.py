@@ -24,7 +24,7 @@ __all__ = ["InProcessClient", "InProcessRedis"]
 def _bytes(value: Any) -> bytes:
     if isinstance(value, bytes):
         return value
-    return str(value).encode()
+    return str(value).encode("utf-8", "surrogateescape")  # scripts hold bytes as such text
 
 
 class InProcessClient:
@@ -157,7 +157,7 @@ class InProcessClient:
             key, value, *options = arguments
             words = [str(option).upper() for option in options]
             ex = int(words[words.index("EX") + 1]) if "EX" in words else None
-            return self.set(key, value, ex=ex, nx="NX" in words)
+            return b"OK" if self.set(key, value, ex=ex, nx="NX" in words) else None
         if name == "del":
             name = "delete"
         reply = getattr(self, name)(*arguments)

@@ -28,7 +28,8 @@ class Values:
         self.changed: Callable[[], None] = _nothing
         #: Grows with each change.
         self.version = 0
-        self._now = now
+        #: The present, in seconds.
+        self.now = now
         self._values: dict[bytes, Any] = {}
         self._ends: dict[bytes, float] = {}
 
@@ -36,7 +37,7 @@ class Values:
         """The value, or ``None``."""
         with self.lock:
             end = self._ends.get(key)
-            if end is not None and end <= self._now():
+            if end is not None and end <= self.now():
                 del self._values[key], self._ends[key]
             return self._values.get(key)
 
@@ -46,7 +47,7 @@ class Values:
             self._values[key] = value
             self._ends.pop(key, None)
             if seconds:
-                self._ends[key] = self._now() + seconds
+                self._ends[key] = self.now() + seconds
             self.version += 1
         self.changed()
 
@@ -71,7 +72,7 @@ class Values:
         with self.lock:
             if self.get(key) is None:
                 return False
-            self._ends[key] = self._now() + seconds
+            self._ends[key] = self.now() + seconds
             return True
 
     def incr(self, key: bytes, by: int = 1) -> int:
