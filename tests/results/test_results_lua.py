@@ -94,7 +94,12 @@ def test_arithmetic_replies_as_on_a_real_server(real, data) -> None:
         test, lambda t: st.tuples(t, st.sampled_from(["and", "or"]), t).map(" ".join), max_leaves=4
     )
     text = f"return {{{data.draw(value)}, {data.draw(logic)}, {data.draw(value)} .. ''}}"
-    assert run(text) == real.eval(text, 0)
+    # Lua 5.1 keeps 0 and -0 of one script as a single constant, whichever comes first.
+    ours, theirs = (
+        [b"0" if part == b"-0" else part for part in reply]
+        for reply in (run(text), real.eval(text, 0))
+    )
+    assert ours == theirs
 
 
 def test_commands_reach_the_server_as_text() -> None:
