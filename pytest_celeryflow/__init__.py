@@ -23,9 +23,22 @@ if TYPE_CHECKING:
     from pytest_celeryflow.flow import Flow
     from pytest_celeryflow.history import Event, Execution, History
     from pytest_celeryflow.run import Run
+    from pytest_celeryflow.shape import (
+        ANY,
+        ANY_ARGS,
+        ANY_TASK,
+        Shape,
+        any_order,
+        assert_shape,
+        repeated,
+        shape,
+    )
 
 #: Public name -> the module that defines it.
 _HOME = {
+    "ANY": "shape",
+    "ANY_ARGS": "shape",
+    "ANY_TASK": "shape",
     "CeleryflowAssertionError": "errors",
     "CeleryflowError": "errors",
     "Event": "history",
@@ -33,14 +46,22 @@ _HOME = {
     "Flow": "flow",
     "History": "history",
     "Run": "run",
+    "Shape": "shape",
     "UnsupportedFault": "errors",
     "WorkflowStalled": "errors",
+    "any_order": "shape",
+    "assert_shape": "shape",
+    "repeated": "shape",
     "run_eager": "contexts",
     "run_worker": "contexts",
+    "shape": "shape",
     "simulate": "contexts",
 }
 
 __all__ = [
+    "ANY",
+    "ANY_ARGS",
+    "ANY_TASK",
     "CeleryflowAssertionError",
     "CeleryflowError",
     "Event",
@@ -48,11 +69,16 @@ __all__ = [
     "Flow",
     "History",
     "Run",
+    "Shape",
     "UnsupportedFault",
     "WorkflowStalled",
     "__version__",
+    "any_order",
+    "assert_shape",
+    "repeated",
     "run_eager",
     "run_worker",
+    "shape",
     "simulate",
 ]
 

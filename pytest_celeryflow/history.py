@@ -293,6 +293,8 @@ def _to_plain(value: Any) -> Any:
         return [_to_plain(v) for v in value]
     if isinstance(value, Mapping) and all(isinstance(k, str) for k in value) and "$" not in value:
         return {k: _to_plain(v) for k, v in value.items()}
+    if isinstance(value, Mapping) and "$" in value and all(isinstance(k, str) for k in value):
+        return {"$": _canonical(value), "items": [[k, _to_plain(v)] for k, v in value.items()]}
     return {"$": _canonical(value)}
 
 
@@ -300,7 +302,9 @@ def _from_plain(value: Any) -> Any:
     if isinstance(value, list):
         return [_from_plain(v) for v in value]
     if isinstance(value, dict):
-        if set(value) == {"$"}:
+        if "items" in value and "$" in value:  # a mapping that has such a key itself
+            return {k: _from_plain(v) for k, v in value["items"]}
+        if "$" in value:
             return Opaque(value["$"])
         return {k: _from_plain(v) for k, v in value.items()}
     return value

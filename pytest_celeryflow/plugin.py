@@ -11,6 +11,7 @@ import importlib
 import inspect
 import sys
 from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -234,11 +235,23 @@ def _opened(
     options = {name: value for name, value in told.items() if name in _accepts(mode)}
     if mode == "sim":
         options.setdefault("seed", _seed(request.config))
-    with _context(mode)(app, **options) as flow:
+    with ExitStack() as stack:
+        try:
+            flow = stack.enter_context(_context(mode)(app, **options))
+        except ValueError as exc:
+            raise pytest.UsageError(f"{request.node.nodeid}: marker celeryflow: {exc}") from None
         yield flow
 
 
 # --- the report ---
+
+
+def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
+    """Explain why two shapes differ, under a plain ``assert``."""
+    if op != "==" or "pytest_celeryflow.shape._model" not in sys.modules:
+        return None
+    difference = importlib.import_module("pytest_celeryflow.shape._difference")
+    return difference.explain_eq(left, right)
 
 
 def _recent_flows() -> list[Flow]:

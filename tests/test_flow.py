@@ -133,7 +133,7 @@ def test_pending_tells_where_a_task_waits(app, add):
         add.apply_async((1, 2), countdown=60)
         assert [(m.where, m.eta) for m in flow.pending()] == [("queue", "2026-01-01T00:01:00+00:00")]
         flow.clock.advance(1)
-        assert [m.where for m in flow.pending("add")] == ["worker"]
+        assert [m.where for m in flow.pending("shop.add")] == ["worker"]
 
 
 @EVERY
@@ -185,7 +185,7 @@ def test_assert_enqueued_matches_what_is_named(app, add, context):
         (event,) = flow.assert_enqueued(add)
         assert event.label == "add#1"
         flow.assert_enqueued("shop.add", args=(1,), kwargs={"y": ANY}, queue="slow", priority=3)
-        flow.assert_enqueued("add", headers={"tenant": "a"}, times=1)
+        flow.assert_enqueued("shop.add", headers={"tenant": "a"}, times=1)
         flow.assert_not_enqueued(add, queue="fast")
         flow.drain()
 
@@ -240,7 +240,7 @@ def test_assert_ran_counts(app, add, fail, context):
 
 def test_unknown_tasks_are_refused_with_the_nearest(app, add):
     """A misspelt name is not "did not run"."""
-    with simulate(app) as flow, pytest.raises(ValueError, match=r"did you mean: shop\.add"):
+    with simulate(app) as flow, pytest.raises(ValueError, match=r"did you mean: .*shop\.add"):
         flow.assert_not_ran("ad")
 
 

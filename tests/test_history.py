@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_celeryflow import Event, History
+from pytest_celeryflow import Event, History, simulate
 from pytest_celeryflow.history import KINDS, Opaque
 
 json_values = st.recursive(
@@ -93,6 +93,14 @@ def test_an_execution_without_an_end_is_still_started():
     history = History([Event(0, 1.0, "started", "shop.add", "i", "add#1", "w1", 1)])
     assert history.executions()[0].state == "STARTED"
     assert history.executions()[0].finished_at is None
+
+
+def test_the_clock_is_in_the_history(app, add):
+    """Each time that it moved, and outside the digest."""
+    with simulate(app) as flow:
+        add.apply_async((1, 2), countdown=60).get()
+    moves = flow.history.only("clock")
+    assert [(e.at, e.details["now"]) for e in moves] == [(60, "2026-01-01T00:01:00+00:00")]
 
 
 def test_events_cannot_be_changed():

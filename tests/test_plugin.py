@@ -164,6 +164,19 @@ def test_bad_markers_are_usage_errors(run, marker, message):
     result.stderr.fnmatch_lines([message])
 
 
+def test_bad_values_of_a_marker(run):
+    """A value that the context refuses is told with the test's name."""
+    result = run(
+        """
+    @pytest.mark.celeryflow(broker="kafka")
+    def test_it(celeryflow):
+        pass
+    """
+    )
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*UsageError: *::test_it: marker celeryflow: broker='kafka' is not*"])
+
+
 @pytest.mark.parametrize(
     ("option", "message"),
     [

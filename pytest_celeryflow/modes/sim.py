@@ -102,6 +102,8 @@ class SimMode:
         stack.enter_context(watch_waits(app.backend, self.world, self.stalled))
         self.recorder.connect()
         stack.callback(self.recorder.disconnect)
+        self.world.jumped.append(self._note_clock)
+        stack.callback(self.world.jumped.remove, self._note_clock)
         source = BrokerSource(self.broker)
         self.world.sources.append(source)
         stack.callback(self.world.sources.remove, source)
@@ -138,6 +140,9 @@ class SimMode:
     def _where(self) -> str | None:
         fiber = self.world.fiber
         return fiber.worker.name if fiber is not None and fiber.worker is not None else None
+
+    def _note_clock(self) -> None:
+        self.recorder.note("clock", now=self.clock.now.isoformat())
 
     def _now(self) -> float:
         return self.clock.us / 1_000_000

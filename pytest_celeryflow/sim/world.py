@@ -201,6 +201,8 @@ class World:
         self.housekeeping: list[Callable[[], None]] = []
         #: Called with the worker whose code is about to run.
         self.entering: list[Callable[[Any], None]] = []
+        #: Called when the clock has moved.
+        self.jumped: list[Callable[[], None]] = []
         #: Counts what happened, so that those who poll know whether to look again.
         self.activity = 0
         #: The fiber whose code runs now, or ``None`` for the test's own.
@@ -498,13 +500,18 @@ class World:
                     return False
             elif timer is None or timer.due > deadline:
                 if deadline > self.clock.us:
-                    self.clock.set_us(deadline)
+                    self._jump(deadline)
                 return until()
             if deadline is None and self.waits and self._going_nowhere():
                 return False
             assert timer is not None
             if timer.due > self.clock.us:
-                self.clock.set_us(timer.due)
+                self._jump(timer.due)
+
+    def _jump(self, us: int) -> None:
+        self.clock.set_us(us)
+        for listener in self.jumped:
+            listener()
 
     def at_rest(self) -> bool:
         """Whether nothing is enabled and nothing essential is to come."""
