@@ -35,7 +35,7 @@ def main() -> int:
     }
     rows: list[Row] = []
     for name, measure in families.items():
-        print(f"measuring: {name} …", file=sys.stderr)  # noqa: T201
+        print(f"measuring: {name} …", file=sys.stderr)
         rows += measure()
 
     machine = {
@@ -47,11 +47,11 @@ def main() -> int:
     }
     if options.json:
         told = [{**asdict(row), "holds": row.holds} for row in rows]
-        print(json.dumps({**machine, "rows": told}, indent=2))  # noqa: T201
+        print(json.dumps({**machine, "rows": told}, indent=2))
     else:
-        print(", ".join(f"{name} {value}" for name, value in machine.items()))  # noqa: T201
-        print()  # noqa: T201
-        print(table(rows))  # noqa: T201
+        print(", ".join(f"{name} {value}" for name, value in machine.items()))
+        print()
+        print(table(rows))
     return int(any(row.holds is False for row in rows))
 
 

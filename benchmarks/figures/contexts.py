@@ -82,4 +82,4 @@ def _resident() -> float:
 
 
 if __name__ == "__main__":
-    print(json.dumps(leave(sys.argv[1], int(sys.argv[2]))))  # noqa: T201
+    print(json.dumps(leave(sys.argv[1], int(sys.argv[2]))))

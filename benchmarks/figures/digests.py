@@ -28,6 +28,7 @@ def rows(processes: int) -> list[Row]:
 def digest() -> str:
     """What a group of 20 with retries and a chord's body did, on two workers."""
     from celery import group
+
     from figures.workload import add, app, flaky, total
     from pytest_celeryflow import simulate
 
@@ -39,4 +40,4 @@ def digest() -> str:
 
 
 if __name__ == "__main__":
-    print(json.dumps(digest()))  # noqa: T201
+    print(json.dumps(digest()))

@@ -51,7 +51,7 @@ class Row:
 def _quantity(value: float, unit: str) -> str:
     if unit == "s":
         return f"{value:,.2f} s" if abs(value) >= 1 else f"{value * 1000:.3g} ms"
-    number = f"{value:,.0f}" if value == int(value) or abs(value) >= 100 else f"{value:.3g}"  # noqa: PLR2004
+    number = f"{value:,.0f}" if value == int(value) or abs(value) >= 100 else f"{value:.3g}"
     return f"{number}{unit}" if unit == "x" else f"{number} {unit}".rstrip()
 
 

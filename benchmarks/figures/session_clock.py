@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
 from figures.stopwatch import now
 
 _tests: list[dict[str, Any]] = []
@@ -33,4 +34,4 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 def pytest_unconfigure() -> None:
     """Write it as the last line."""
-    print("\n" + json.dumps(_tests))  # noqa: T201
+    print("\n" + json.dumps(_tests))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from statistics import median
 
 from figures.row import Row
+from figures.sessions import ALONE, NEUTRAL
 from figures.stopwatch import python
 
 __all__ = ["rows"]
@@ -19,16 +20,14 @@ print(json.dumps(time.perf_counter() - began))
 
 _SESSION = """
 import json, sys, time
-began = time.perf_counter()
 import pytest
+began = time.process_time()
 sys.argv = ["pytest"]
-code = pytest.main(["-q", "--no-header", "-p", "no:cacheprovider", *{plugin}, "figures/cases/empty.py"])
-took = time.perf_counter() - began
+code = pytest.main([*{arguments}, "figures/cases/empty.py"])
+took = time.process_time() - began
 heavy = ["celery", "kombu", "freezegun", "greenlet", "hypothesis"]
 print(json.dumps([took, int(code), [name for name in heavy if name in sys.modules]]))
 """
-
-_ALONE = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": ""}
 
 
 def rows(times: int) -> list[Row]:
@@ -47,7 +46,7 @@ def rows(times: int) -> list[Row]:
             difference,
             "s",
             at_most=0.005,
-            note=f"median difference of {times} pairs of sessions",
+            note=f"processor time, median of {times} pairs of sessions",
         ),
         Row(
             "celery, kombu, freezegun, greenlet, hypothesis loaded by it",
@@ -61,12 +60,15 @@ def rows(times: int) -> list[Row]:
 
 def import_cost(times: int) -> float:
     """Seconds to import the plugin, with pytest already there."""
+    python(["-c", _IMPORT])  # compiles
     return median(float(python(["-c", _IMPORT])) for _ in range(times))
 
 
 def sessions(times: int) -> tuple[list[str], float]:
     """What the plugin loads in a session, and the seconds that it adds to one."""
-    differences, loaded = [], []
+    differences: list[float] = []
+    loaded: list[str] = []
+    _session("pytest_celeryflow.plugin")  # compiles
     for _ in range(times):
         took, code, loaded = _session("pytest_celeryflow.plugin")
         without, code_without, _ = _session(None)
@@ -77,6 +79,6 @@ def sessions(times: int) -> tuple[list[str], float]:
 
 
 def _session(plugin: str | None) -> tuple[float, int, list[str]]:
-    arguments = ["-p", plugin] if plugin is not None else []
-    took, code, loaded = python(["-c", _SESSION.format(plugin=arguments)], **_ALONE)
+    arguments = [*NEUTRAL, *(["-p", plugin] if plugin is not None else [])]
+    took, code, loaded = python(["-c", _SESSION.format(arguments=arguments)], **ALONE)
     return took, code, loaded

@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,6 +21,9 @@ __all__ = ["HERE", "median_of", "now", "python", "timed"]
 
 #: The directory `benchmarks`.
 HERE = Path(__file__).resolve().parent.parent
+
+#: Modules are compiled once, as on a user's machine, and not into the source tree.
+_BYTE_CODE = tempfile.TemporaryDirectory(prefix="celeryflow-benchmarks-")
 
 
 def now(_clock: Callable[[], float] = time.perf_counter) -> float:
@@ -47,11 +51,17 @@ def python(arguments: Sequence[str], **environment: str) -> Any:
     Raises:
         RuntimeError: It failed, or wrote something else.
     """
-    path = os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])])
-    done = subprocess.run(  # noqa: S603 - our own interpreter and arguments
+    inherited = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    path = os.pathsep.join([str(HERE), *filter(None, [inherited.get("PYTHONPATH")])])
+    done = subprocess.run(
         [sys.executable, *arguments],
         cwd=HERE,
-        env={**os.environ, "PYTHONPATH": path, **environment},
+        env={
+            **inherited,
+            "PYTHONPATH": path,
+            "PYTHONPYCACHEPREFIX": _BYTE_CODE.name,
+            **environment,
+        },
         capture_output=True,
         text=True,
         check=False,

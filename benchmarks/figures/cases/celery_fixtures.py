@@ -8,6 +8,7 @@ from typing import Any
 
 import celery.contrib.testing.tasks  # noqa: F401 - the worker fixture asks for celery.ping
 import pytest
+
 from figures.cases.round_trips import measure
 from figures.workload import shared_add
 
@@ -23,9 +24,7 @@ def celery_config() -> Mapping[str, Any]:
 
 
 @pytest.mark.parametrize("number", range(int(os.environ["CELERYFLOW_TESTS"])))
-def test_round_trip(
-    celery_app: Any, celery_worker: Any, number: int, record_property: Any
-) -> None:
+def test_round_trip(celery_app: Any, celery_worker: Any, number: int, record_property: Any) -> None:
     """As `celery.contrib.pytest` documents it: memory:// and cache+memory://."""
     task = celery_app.tasks[shared_add.name]
     measure(task, record_property, **({"interval": float(_INTERVAL)} if _INTERVAL else {}))

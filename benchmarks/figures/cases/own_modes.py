@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 import pytest
+
 from figures.cases.round_trips import measure
 from figures.workload import add, app
 from pytest_celeryflow import Flow
