@@ -89,8 +89,8 @@ class Flow:
         """Publish a canvas and work until this workflow is at rest.
 
         Args:
-            canvas: A signature, chain, group, chord, or a task, for which
-                ``task.s(*args, **kwargs)`` is published.
+            canvas: A signature, chain, group or chord, also as the dict that JSON makes of
+                it, or a task, for which ``task.s(*args, **kwargs)`` is published.
             args: Further positional arguments, as for ``apply_async(args)``.
             timeout: The most seconds to work, virtual in ``sim``; by default as long as
                 something happens in ``sim``, and half a minute of real time elsewhere.
@@ -138,10 +138,10 @@ class Flow:
         )
 
     def _signature(self, canvas: Any) -> Any:
-        if isinstance(canvas, Signature):
-            return canvas.clone() if canvas.get("task") is None else canvas
-        if hasattr(canvas, "apply_async") and hasattr(canvas, "name"):
+        if isinstance(canvas, Signature) or callable(getattr(canvas, "run", None)):
             return canvas
+        if isinstance(canvas, dict) and isinstance(canvas.get("task"), str):
+            return self.app.signature(canvas)  # one that came through JSON
         raise ValueError(
             f"canvas={canvas!r} cannot be published: give a task, a signature such as "
             "task.s(1), a chain, a group or a chord"

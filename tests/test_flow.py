@@ -44,6 +44,15 @@ def test_run_of_a_task_takes_its_arguments(app, add, context):
 
 
 @EVERY
+def test_run_of_a_canvas_that_came_through_json(app, add, context):
+    """As a dict."""
+    import json
+
+    with context(app) as flow:
+        assert flow.run(json.loads(json.dumps(chain(add.s(1, 2), add.s(3))))).value == 6
+
+
+@EVERY
 def test_value_raises_what_the_workflow_raised(app, add, fail, context):
     """`run` itself does not."""
     with context(app) as flow:

@@ -233,6 +233,29 @@ def test_another_thread_cannot_wait(app, add):
     assert "belongs to the thread that opened it" in errors[0]
 
 
+def test_a_second_simulation_in_another_thread_is_refused(app):
+    """Virtual time is one for the whole process."""
+    import threading
+
+    from pytest_celeryflow.borrow import FreshApp
+
+    errors = []
+
+    def simulate_too():
+        with FreshApp("other", set_as_current=False) as other:
+            try:
+                with simulate(other):
+                    pass
+            except CeleryflowError as exc:
+                errors.append(str(exc))
+
+    with simulate(app):
+        thread = threading.Thread(target=simulate_too)
+        thread.start()
+        thread.join(10)
+    assert "open in another thread" in errors[0]
+
+
 def test_sleeping_when_nothing_is_left_is_allowed(app):
     """A plain sleep at rest is not a stall."""
     with simulate(app) as flow:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from types import TracebackType
@@ -15,7 +16,7 @@ from pytest_celeryflow.borrow import borrowed, is_configured
 from pytest_celeryflow.broker.queues import Broker, Stored
 from pytest_celeryflow.broker.semantics import SEMANTICS, semantics_of
 from pytest_celeryflow.clock import SeededUuids, VirtualClock, real_functions
-from pytest_celeryflow.errors import WorkflowStalled
+from pytest_celeryflow.errors import CeleryflowError, WorkflowStalled
 from pytest_celeryflow.modes.protocol import Message
 from pytest_celeryflow.modes.single import broker_settings, one_task, pending_messages
 from pytest_celeryflow.recorder import Recorder, Workflow
@@ -258,6 +259,11 @@ class SimMode:
 def _world(start: Any, seed: int) -> Iterator[World]:
     """The world of this thread, which a second app in the same test joins."""
     if World.current is not None:
+        if World.current.thread != threading.get_ident():
+            raise CeleryflowError(
+                "a simulation is open in another thread, and virtual time is one for the whole "
+                "process; close it first, or run the tests in processes of their own"
+            )
         yield World.current
         return
     clock = VirtualClock(start)

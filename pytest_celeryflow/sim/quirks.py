@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from billiard.einfo import _Frame
+from billiard import einfo
 from celery.app import trace
 from kombu.asynchronous import timer
 from kombu.common import get_node_id
@@ -61,7 +61,12 @@ def code_copied_once() -> Iterator[None]:
     frames with the positions of all instructions (`billiard/einfo.py`, 4.2): thousands of
     tuples, a third of the time of a retry. The copies are never changed.
     """
-    copy, copies = _Frame.Code, {}  # type: ignore[var-annotated]
+    frame = getattr(einfo, "_Frame", None)
+    if frame is None:  # another billiard: merely slower
+        yield
+        return
+    copy = frame.Code
+    copies: dict[int, tuple[Any, Any]] = {}
 
     def copied(code: Any) -> Any:
         known = copies.get(id(code))
@@ -69,8 +74,8 @@ def code_copied_once() -> Iterator[None]:
             known = copies[id(code)] = (code, copy(code))  # the code lives as long as its id
         return known[1]
 
-    _Frame.Code = staticmethod(copied)
+    frame.Code = staticmethod(copied)
     try:
         yield
     finally:
-        _Frame.Code = copy
+        frame.Code = copy
