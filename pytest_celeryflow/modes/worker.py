@@ -55,6 +55,7 @@ class WorkerMode:
         self._pool, self._concurrency, self._queues = pool, concurrency, queues
         self._config, self._timeout, self._stop_timeout = config, timeout, stop_timeout
         self._local = _Local()
+        self._consuming = threading.Lock()
         self._stack = ExitStack()
         self.worker: LiveWorker | None = None
 
@@ -133,7 +134,8 @@ class WorkerMode:
     def _consume_too(self, queue: str) -> None:
         consumer = self.worker.consumer if self.worker is not None else None
         if consumer is not None and consumer.task_consumer is not None:
-            consumer.add_task_queue(queue)
+            with self._consuming:  # two threads may publish to a new queue at once
+                consumer.add_task_queue(queue)
 
     def _watched(self, backend: Any) -> Any:
         """Remember, per thread, which result is waited for."""
