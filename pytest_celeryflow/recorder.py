@@ -157,7 +157,7 @@ class Recorder:
 
     def touch(self) -> None:
         """Wake everyone who waits for a change."""
-        with self.changed:
+        with self.lock:  # the condition's own; entering it by the condition takes longer
             self.version += 1
             self.changed.notify_all()
 
