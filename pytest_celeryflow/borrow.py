@@ -27,8 +27,9 @@ from celery.app import trace
 from celery.app.defaults import NAMESPACES, flatten
 from celery.app.task import Task
 from kombu import pools
+from kombu.serialization import prepare_accept_content
 
-__all__ = ["FreshApp", "borrowed", "check_config", "is_configured"]
+__all__ = ["as_workers_trace", "FreshApp", "borrowed", "check_config", "is_configured"]
 
 #: Environment variables that outrank the configuration (`celery/app/utils.py:Settings`).
 _ENVIRONMENT = (
@@ -239,3 +240,23 @@ def _stack_protection() -> Iterator[None]:
     finally:
         Task.__call__ = trace._patched.pop("BaseTask.__call__")
         del Task._stackprotected
+
+
+def as_workers_trace(app: Celery, target: Callable[..., Any]) -> Callable[..., Any]:
+    """What a worker's pool runs for a task, after ``setup_worker_optimizations``.
+
+    `fast_trace_task` tells the task the worker's node name in ``request.hostname``, where
+    `trace_task_ret`, for want of it, tells the machine's. Its table of tasks is one for the
+    whole process (``_localized``), so that each app's own is handed in here.
+    """
+    if target is not trace.trace_task_ret:
+        return target
+    accept = prepare_accept_content(app.conf.accept_content)
+
+    def run(name: str, uuid: str, request: dict[str, Any], *message: Any) -> Any:
+        if app.tasks[name].__trace__ is None:  # not built yet
+            return target(name, uuid, request, *message, app=app)
+        local = app.tasks, accept, request["hostname"]
+        return trace.fast_trace_task(name, uuid, request, *message, _loc=local)
+
+    return run

@@ -23,6 +23,7 @@ from celery.concurrency.solo import TaskPool as CelerySolo
 from celery.concurrency.thread import ApplyResult
 from celery.concurrency.thread import TaskPool as CeleryThreads
 
+from pytest_celeryflow.borrow import as_workers_trace
 from pytest_celeryflow.recorder import Recorder
 
 __all__ = ["SoloPool", "ThreadPool", "joins_refused_in_tasks"]
@@ -62,6 +63,7 @@ class _Counting:
 
     def _counted(self, target: Any, args: Any, kwargs: Any, **options: Any) -> Callable[[], None]:
         id_ = options["correlation_id"]
+        target = as_workers_trace(self.app, target)
         self.recorder.job_submitted(id_)
 
         def run() -> None:

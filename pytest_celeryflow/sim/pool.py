@@ -24,6 +24,7 @@ from billiard.pool import ApplyResult
 from celery import signals
 from celery.concurrency.base import BasePool
 
+from pytest_celeryflow.borrow import as_workers_trace
 from pytest_celeryflow.recorder import Recorder
 from pytest_celeryflow.sim.world import Fiber, Killed, Timer, World
 
@@ -193,7 +194,7 @@ class SimPool(BasePool):
         name, task_id, request, *message = args
         job = Job(
             self,
-            target,
+            as_workers_trace(self.app, target),
             # A process gets a copy of the request; in ours both sides share the memory.
             (name, task_id, dict(request), *message),
             kwargs or {},
