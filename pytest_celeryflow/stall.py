@@ -28,6 +28,7 @@ def explain(
     unconsumed: set[str],
     workflow: Workflow | None = None,
     result: str | None = None,
+    bound: float | None = None,
 ) -> str:
     """What waits for what, in words.
 
@@ -38,10 +39,15 @@ def explain(
         unconsumed: Queues that nobody consumes.
         workflow: Speak of this workflow alone.
         result: Id of the result that is waited for.
+        bound: It is the time that ran out, these real seconds; things could still go on.
     """
-    story = _Story(app, recorder, waiting, unconsumed)
+    story = _Story(app, recorder, waiting, unconsumed, late=bound is not None)
     ids = list(workflow.ids) if workflow is not None else list(story.events)
-    lines = [story.headline(result, ids)]
+    if bound is not None:
+        lines = [f"the workflow does not finish within {bound:g} s of real time"]
+        result = None
+    else:
+        lines = [story.headline(result, of_workflow=workflow is not None)]
     lines += [story.chord(group) for group in story.chords(ids)]
     lines += [
         f"{story.name(id_)} {story.fate(id_)}"
@@ -54,12 +60,19 @@ def explain(
 
 class _Story:
     def __init__(
-        self, app: Celery, recorder: Recorder, waiting: list[Message], unconsumed: set[str]
+        self,
+        app: Celery,
+        recorder: Recorder,
+        waiting: list[Message],
+        unconsumed: set[str],
+        *,
+        late: bool,
     ) -> None:
         self.app = app
         self.recorder = recorder
         self.waiting = {message.id: message for message in waiting}
         self.unconsumed = unconsumed
+        self.late = late
         self.events: dict[str, list[Event]] = {}
         for event in recorder.history:
             if event.id is not None:
@@ -76,13 +89,15 @@ class _Story:
         events = self.events.get(id_)
         return (events[0].label if events else None) or f"task {id_}"
 
-    def headline(self, result: str | None, ids: list[str]) -> str:
+    def headline(self, result: str | None, *, of_workflow: bool) -> str:
         if result is None:
             return "the workflow cannot go on: nothing that is left can ever run"
         if result not in self.events:
             chord = self._chord_of_body(result)
             if chord is not None:
                 return "the result of a chord's body will never come"
+            if of_workflow:
+                return "the last task of the workflow was never published, and never will be"
             return (
                 f"nothing will ever produce the result of task {result}: no task with this id "
                 "was published here"
@@ -101,10 +116,10 @@ class _Story:
                 reason = next(e.details.get("reason") for e in self.events[id_] if e.kind == kind)
                 return words + (f" ({reason})" if reason else "")
         if self.name(id_) in self.running:
-            return "is running and waits for something that will not happen"
+            return "is running" if self.late else "is running and waits for something that will not happen"
         if message is not None:
             place = f"queue {message.queue!r}" if message.where == "queue" else "its worker"
-            return f"waits in {place}" + (f" for {message.eta}" if message.eta else "")
+            return f"waits in {place}" + (f" for its ETA, {message.eta}" if message.eta else "")
         if self.finished(id_):
             return f"has {kinds[-1]} and its result was not kept"
         return f"was last {last.kind}" if last is not None else "was never published"
@@ -156,6 +171,11 @@ class _Story:
         return "\n".join(lines)
 
     def way_out(self) -> str:
+        if self.late:
+            return (
+                "Time is real in this mode. In mode 'sim' an ETA or a retry costs nothing; or "
+                "give a longer timeout=."
+            )
         if self.unconsumed and any(m.queue in self.unconsumed for m in self.waiting.values()):
             names = ", ".join(sorted(map(repr, self.unconsumed)))
             return (

@@ -4,7 +4,7 @@ import pytest
 from celery import chord, group
 from celery.exceptions import Ignore
 
-from pytest_celeryflow import CeleryflowAssertionError, WorkflowStalled, simulate
+from pytest_celeryflow import CeleryflowAssertionError, WorkflowStalled, run_worker, simulate
 
 
 def _message(excinfo):
@@ -100,6 +100,30 @@ def test_stalled_chord(app, add):
         "    skip#1  ▸ started with ()\n"
         "    skip#1  – ignored: Ignore()"
     )
+
+
+def test_an_eta_that_real_time_cannot_reach(app, add):
+    """In real time it is told at once, with the mode that can."""
+    with run_worker(app) as flow:
+        run = flow.run(add.signature((1, 2), countdown=3600) | add.s(1), timeout=20)
+        assert run.elapsed < 10
+        first, second, *rest = run.verdict.hung.splitlines()
+        app.control.purge()
+    assert first == "the workflow does not finish within 20 s of real time"
+    assert second.startswith("add#1 waits in its worker for its ETA, 20")
+    assert rest == [
+        "Time is real in this mode. In mode 'sim' an ETA or a retry costs nothing; or give a "
+        "longer timeout=."
+    ]
+
+
+def test_a_workflow_whose_next_step_is_lost(app, add):
+    """What was never published is told apart from what was, and the cause is named."""
+    with simulate(app) as flow:
+        run = flow.run(add.signature((1, 2), countdown=60, expires=30) | add.s(1))
+        assert run.verdict.hung is None
+        assert run.state == "PENDING"
+        assert type(run.error).__name__ == "TaskRevokedError"
 
 
 def test_queue_without_a_consumer(app, add):

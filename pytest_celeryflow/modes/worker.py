@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
 
@@ -54,6 +55,7 @@ class WorkerMode:
         self.recorder = Recorder(app, lambda: self.clock.elapsed, self._where)
         self._pool, self._concurrency, self._queues = pool, concurrency, queues
         self._config, self._timeout, self._stop_timeout = config, timeout, stop_timeout
+        self._bound = timeout
         self._local = _Local()
         self._consuming = threading.Lock()
         self._stack = ExitStack()
@@ -169,9 +171,9 @@ class WorkerMode:
             seen = self.recorder.version
             if ready():
                 return True
-            if stuck and self._stuck():
-                return ready()
             left = None if limit is None else limit - real_monotonic()
+            if stuck and (self._stuck() or self._only_etas_after(left)):
+                return ready()
             if left is not None and left <= 0:
                 return False
             with self.recorder.changed:
@@ -190,6 +192,18 @@ class WorkerMode:
                 return False
             return not any(self.broker.consumers(m.queue) for m in self.broker.waiting())
 
+    def _only_etas_after(self, seconds: float | None) -> bool:
+        """Whether all that is under way waits for an ETA that is further away than that."""
+        if seconds is None:
+            return False
+        with self.broker.lock:
+            if self.recorder.jobs > 0:
+                return False
+            if any(self.broker.consumers(m.queue) for m in self.broker.waiting()):
+                return False
+            out = self.broker.out()
+        return bool(out) and all(_seconds_until(m.headers.get("eta")) > seconds for m in out)
+
     def _wait_for_value(self, ready: Callable[[], bool], timeout: float | None) -> bool:
         __tracebackhide__ = True
         bound = self._timeout if timeout is None else timeout
@@ -201,8 +215,8 @@ class WorkerMode:
 
     def settle(self, workflow: Workflow, timeout: float | None) -> None:
         """Wait until a workflow is at rest, at most some real seconds."""
-        bound = self._timeout if timeout is None else timeout
-        self._until(lambda: workflow.live <= 0, bound, stuck=True)
+        self._bound = self._timeout if timeout is None else timeout
+        self._until(lambda: workflow.live <= 0, self._bound, stuck=True)
 
     def drain(self, queue: str | None, limit: int | None) -> None:
         """Wait until nothing is left. The worker works all the while by itself."""
@@ -231,11 +245,10 @@ class WorkerMode:
 
     def messages(self) -> list[Message]:
         """Every task that waits in a queue or for its ETA."""
-        assert self.worker is not None
         waiting = {
-            entry.entry.args[0].id
-            for entry in self.worker.controller.timer.schedule.queue
-            if entry.entry.args and hasattr(entry.entry.args[0], "id")
+            message.task_id
+            for message in self.broker.out()
+            if message.task_id and _seconds_until(message.headers.get("eta")) > 0
         }
         return pending_messages(self.broker, self.recorder, waiting)
 
@@ -249,4 +262,12 @@ class WorkerMode:
             unconsumed=unconsumed,
             workflow=workflow,
             result=result,
+            bound=None if self._stuck() else self._bound,
         )
+
+
+def _seconds_until(eta: str | None) -> float:
+    if not eta:
+        return 0.0
+    moment = datetime.fromisoformat(eta)
+    return (moment - datetime.now(moment.tzinfo or UTC)).total_seconds() if moment.tzinfo else 0.0
