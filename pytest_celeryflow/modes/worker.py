@@ -270,4 +270,6 @@ def _seconds_until(eta: str | None) -> float:
     if not eta:
         return 0.0
     moment = datetime.fromisoformat(eta)
-    return (moment - datetime.now(moment.tzinfo or UTC)).total_seconds() if moment.tzinfo else 0.0
+    if moment.tzinfo is None:  # protocol 1 without UTC: not worth a guess
+        return 0.0
+    return (moment - datetime.now(UTC)).total_seconds()

@@ -74,7 +74,7 @@ def sent_messages(canvas: Any) -> list[Sent]:
     return recorder.messages
 
 
-class _NoStore(BaseBackend):  # type: ignore[misc]
+class _NoStore(BaseBackend):
     """A result store that notes how large Celery says a chord is, and nothing else."""
 
     def ensure_chords_allowed(self) -> None:
@@ -87,7 +87,7 @@ class _NoStore(BaseBackend):  # type: ignore[misc]
         self.app.sizes[group_id] = chord_size
 
 
-class _Recorder(Celery):  # type: ignore[misc]
+class _Recorder(Celery):
     """An app that notes what it is told to send."""
 
     def __init__(self, conf: Settings) -> None:
