@@ -334,6 +334,7 @@ def _replaced(replacements: Mapping[Any, Any]) -> Iterator[None]:
     undo: list[tuple[dict[str, Any], str, Any]] = []
     for name, module in list(sys.modules.items()):
         if name == __name__ or name.startswith("_pytest"):
+            _sites.setdefault(name, ((0, 0), []))  # it is not a late import
             continue
         for attribute, real in _holders(name, module):
             stand_in = by_id.get(id(real))

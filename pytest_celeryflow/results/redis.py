@@ -282,6 +282,9 @@ class InProcessRedis(cached_groups, RedisBackend):
         super().__init__(app=app, url=url or "redis://")
         self.thread_safe = True
 
+    def _add_driver_info(self) -> None:
+        """Celery 5.7 reads versions from disk here to name itself to the server: there is none."""
+
     def remove_pending_result(self, result: Any) -> Any:
         """Stop waiting for a result that was collected, unless another one waits for it.
 
