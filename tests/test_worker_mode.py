@@ -121,6 +121,29 @@ def test_an_eta_and_a_retry_are_waited_for_in_real_time(app, pool) -> None:
         assert flow.run(sig(app, "flaky", 2)).value == 2
 
 
+def test_a_retry_does_not_overtake_the_attempt_before_it(app, monkeypatch) -> None:
+    """Its message is published before the attempt's state is stored; it waits for that."""
+    second = threading.Event()
+
+    @app.task(shared=False, bind=True, max_retries=1)
+    def hasty(self):
+        if self.request.retries:
+            second.set()
+        raise self.retry(exc=KeyError("k"), countdown=0)
+
+    overtaken = []
+    with run_worker(app) as flow:
+        mark = app.backend.mark_as_retry
+
+        def mark_late(*args: object, **kwargs: object) -> object:
+            overtaken.append(second.wait(0.02))
+            return mark(*args, **kwargs)
+
+        monkeypatch.setattr(app.backend, "mark_as_retry", mark_late)
+        assert flow.run(hasty.s()).state == "FAILURE"
+    assert overtaken == [False]
+
+
 def test_delay_and_get_work_as_they_do_in_production(app) -> None:
     """The app is lent out: its own tasks, its own results."""
     with run_worker(app):

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakValueDictionary
 
 import celery.result
 from celery import Celery, _state
@@ -88,10 +89,23 @@ class ThreadPool(_Counting, CeleryThreads):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.executor = _DaemonThreads(self.limit)
+        self._turns: WeakValueDictionary[str, Any] = WeakValueDictionary()
 
     def on_apply(self, target: Any, args: Any = (), kwargs: Any = None, **options: Any) -> Any:
-        """Hand a task to a thread."""
-        return ApplyResult(self.executor.submit(self._counted(target, args, kwargs, **options)))
+        """Hand a task to a thread.
+
+        An attempt begins when the one before it has ended. `Task.retry` publishes the next
+        before this one's state is stored; without a broker's round trip in between, the next
+        could be over by then, and its FAILURE be overwritten with RETRY.
+        """
+        turn = self._turns.setdefault(options["correlation_id"], threading.Lock())
+        run = self._counted(target, args, kwargs, **options)
+
+        def run_in_turn() -> None:
+            with turn:
+                run()
+
+        return ApplyResult(self.executor.submit(run_in_turn))
 
 
 class SoloPool(_Counting, CelerySolo):

@@ -44,8 +44,7 @@ class Workflow:
         expected: Its value, `Raises` or `Hangs`.
         ran: How often each task must run, for those that matter.
         config: Settings to lay over the app's.
-        concurrency: One at a time, unless tasks wait for each other: with several, a retry
-            can overtake the end of the attempt before it, and its state with it.
+        concurrency: How many tasks at a time; more than one where tasks wait for each other.
         instead: By mode or result store, what comes of it there instead, and why.
     """
 
