@@ -247,6 +247,7 @@ class Recorder:
         if told is None:
             return
         name, id_, details = told
+        message.told = (name, id_)
         self._place(id_, details.get("parent"), details.get("root"))
         if name == _UNLOCK:
             self._unlockers.add(id_)
@@ -264,12 +265,12 @@ class Recorder:
         kind = "acked" if how == "acked" else "rejected"
         reason: dict[str, Any] = {} if how in ("acked", "rejected") else {"reason": how}
         self._count(id_, -1)
-        self.note(kind, task=message.headers["task"], id=id_, **reason)
+        self.note(kind, task=message.task, id=id_, **reason)
 
     def returned(self, message: Stored) -> None:
         """A message is back in its queue."""
         if message.task_id is not None:
-            name = message.headers["task"]
+            name = message.task
             self.note("redelivered", task=name, id=message.task_id, queue=message.queue)
 
     def reappeared(self, message: Stored) -> None:

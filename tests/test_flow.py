@@ -44,6 +44,15 @@ def test_run_of_a_task_takes_its_arguments(app, add, context):
 
 
 @EVERY
+def test_message_protocol_1(app, add, context):
+    """Its messages have the task's name and id in the body; the books are right all the same."""
+    with context(app, config={"task_protocol": 1}) as flow:
+        assert flow.run(add.s(1, 2)).value == 3
+        assert flow.drain() == 0
+        assert not flow.pending()
+
+
+@EVERY
 def test_run_of_a_canvas_that_came_through_json(app, add, context):
     """As a dict."""
     import json

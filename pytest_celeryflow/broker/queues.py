@@ -43,6 +43,7 @@ class Stored:
         level: Rank within the queue, the smallest first.
         redelivered: Whether it was delivered before.
         alarm: What will give it back unless it is acknowledged before.
+        told: Name and id of the task, where a watcher had to look into the body for them.
         forgotten: It is out, and an acknowledgement of its twin has settled it as well.
     """
 
@@ -52,6 +53,7 @@ class Stored:
     level: int = 0
     redelivered: bool = False
     alarm: Alarm | None = None
+    told: tuple[str, str] | None = None
     forgotten: bool = False
 
     @property
@@ -60,10 +62,22 @@ class Stored:
         return self.raw.get("headers") or {}
 
     @property
+    def task(self) -> str | None:
+        """Name of the task, or ``None`` for a message that is not a task."""
+        return self._identity[0]
+
+    @property
     def task_id(self) -> str | None:
-        """Celery's task id, or ``None`` for a message that is not a task (protocol 2)."""
+        """Celery's task id, or ``None`` for a message that is not a task."""
+        return self._identity[1]
+
+    @property
+    def _identity(self) -> tuple[str | None, str | None]:
+        """Protocol 2 has them in the headers, protocol 1 in the body, where a watcher looks."""
+        if self.told is not None:
+            return self.told
         headers = self.headers
-        return headers.get("id") if "task" in headers else None
+        return (headers["task"], headers.get("id")) if "task" in headers else (None, None)
 
     @property
     def tag(self) -> str:
@@ -262,6 +276,7 @@ class Broker:
         """
         with self.lock:
             twin = Stored(message.raw, message.queue, next(self._numbers), message.level, True)
+            twin.told = message.told
             message.calm()
             self._twins.setdefault(message.tag, [message]).append(twin)
             self._insert(twin, self.semantics.restored)
