@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery import Celery, states
 from celery.canvas import Signature
@@ -24,6 +24,10 @@ from pytest_celeryflow.recorder import Workflow
 from pytest_celeryflow.report.timeline import timeline
 from pytest_celeryflow.run import Outcome, Run, task_name
 from pytest_celeryflow.stub import Stub
+from pytest_celeryflow.wiring import immutable_calls
+
+if TYPE_CHECKING:
+    from pytest_celeryflow.sim.beat import Beat
 
 __all__ = ["Flow"]
 
@@ -42,7 +46,7 @@ class Flow:
         self._stubs: dict[str, Stub] = {}
         self._invariants: list[tuple[str, Callable[[], Any]]] = []
         self._wishes: dict[str, bool] = {}
-        self._beat: Any = None
+        self._beat: Beat | None = None
         self._broken: CeleryflowAssertionError | None = None
         self.app: Celery = mode.app
         self.mode: str = mode.name
@@ -63,7 +67,7 @@ class Flow:
         return self._mode.recorder.history
 
     @property
-    def beat(self) -> Any:
+    def beat(self) -> Beat:
         """The app's ``beat_schedule`` on virtual time: ``flow.beat.run_for("7d")``.
 
         Raises:
@@ -109,6 +113,8 @@ class Flow:
         mode, recorder = self._mode, self._mode.recorder
         signature = self._signature(canvas)
         workflow = recorder.workflow()
+        if mode.name != "eager":
+            workflow.immutable = immutable_calls(signature)
         first = len(recorder.history)
         began = mode.clock.elapsed
         raised: BaseException | None = None

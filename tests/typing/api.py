@@ -1,0 +1,53 @@
+"""The public interface as a type checker sees it. Checked by mypy, never run."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, assert_type
+
+from celery import Celery
+
+from pytest_celeryflow import (
+    Event,
+    Execution,
+    Flow,
+    History,
+    Run,
+    Shape,
+    assert_shape,
+    run_eager,
+    run_worker,
+    shape,
+    simulate,
+)
+
+
+def everything(app: Celery, canvas: Any) -> None:
+    """Each public call with each kind of argument."""
+    with simulate(app, workers=2, start=datetime(2026, 1, 1, tzinfo=UTC), queues=["a"]) as flow:
+        assert_type(flow, Flow)
+        run = flow.run(canvas, 1, timeout=5, key="value")
+        assert_type(run, Run)
+        assert_type(run.elapsed, float)
+        assert_type(run.executions, tuple[Execution, ...])
+        assert_type(run["task"].attempts, int)
+        assert_type(run["task"][0], Execution)
+        assert_type(run.verdict.lost, tuple[str, ...])
+        assert_type(run.happened_before("a", "b"), bool)
+        assert_type(flow.drain(queue="a", limit=3), int)
+        assert_type(flow.perform("task", 1, retries=2, headers={"a": 1}), Execution)
+        assert_type(flow.assert_enqueued("task", countdown=5, times=1), list[Event])
+        flow.stub("task").raises(ValueError).then.after("5s").returns(1)
+        flow.clock.advance("1h")
+        flow.clock.advance(timedelta(days=1))
+        flow.clock.at(5, lambda: None)
+        assert_type(flow.clock.now, datetime)
+        assert_type(flow.beat.run_for("7d"), int)
+        assert_type(flow.history, History)
+        assert_type(flow.history[0], Event)
+        assert_type(flow.history[1:], History)
+        assert_type(flow.history.digest(), str)
+    with run_worker(app, pool="solo", config={"task_acks_late": True}) as flow:
+        assert_type(flow.mode, str)
+    with run_eager(app, propagate=True) as flow:
+        flow.assert_ran("task", times=1, state="SUCCESS")
+    assert_type(shape(canvas), Shape)
+    assert_shape(canvas, canvas, as_sent=True)
