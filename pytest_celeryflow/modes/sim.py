@@ -23,11 +23,12 @@ from pytest_celeryflow.recorder import Recorder, Workflow
 from pytest_celeryflow.results import select
 from pytest_celeryflow.results.values import Values
 from pytest_celeryflow.sim.aio import virtual_loops
+from pytest_celeryflow.sim.fiber import Fiber
 from pytest_celeryflow.sim.quirks import code_copied_once, default_arguments
 from pytest_celeryflow.sim.transport import BrokerSource, SimTransport
 from pytest_celeryflow.sim.waiting import watch_waits
 from pytest_celeryflow.sim.worker import SimWorker, separate_memories
-from pytest_celeryflow.sim.world import Fiber, World
+from pytest_celeryflow.sim.world import World
 
 __all__ = ["SimMode"]
 

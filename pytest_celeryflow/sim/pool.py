@@ -26,7 +26,8 @@ from celery.concurrency.base import BasePool
 
 from pytest_celeryflow.borrow import as_workers_trace
 from pytest_celeryflow.recorder import Recorder
-from pytest_celeryflow.sim.world import Fiber, Killed, Timer, World
+from pytest_celeryflow.sim.fiber import Fiber, Killed
+from pytest_celeryflow.sim.world import Timer, World
 
 __all__ = ["Job", "SimPool"]
 

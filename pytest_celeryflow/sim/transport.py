@@ -8,7 +8,8 @@ from typing import Any
 
 from pytest_celeryflow.broker import channel as base
 from pytest_celeryflow.broker.queues import Broker, Stored
-from pytest_celeryflow.sim.world import Fiber, World
+from pytest_celeryflow.sim.fiber import Fiber
+from pytest_celeryflow.sim.world import World
 
 __all__ = ["BrokerSource", "Deliver", "SimTransport"]
 

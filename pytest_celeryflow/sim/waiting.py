@@ -28,6 +28,7 @@ def watch_waits(backend: Any, world: World, explain: Callable[..., str]) -> Iter
             world.call_after(timeout, _nothing, name="result timeout")
         if fiber is not None:
             fiber.polls += 1
+            fiber.fresh = True
             try:
                 yield
             finally:

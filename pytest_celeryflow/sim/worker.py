@@ -21,9 +21,10 @@ from celery.bootsteps import CLOSE, RUN
 from celery.worker import WorkController, state
 
 from pytest_celeryflow.recorder import Recorder
+from pytest_celeryflow.sim.fiber import Fiber
 from pytest_celeryflow.sim.pool import SimPool
 from pytest_celeryflow.sim.timer import SimTimer
-from pytest_celeryflow.sim.world import Fiber, World
+from pytest_celeryflow.sim.world import World
 
 __all__ = ["SimWorker"]
 

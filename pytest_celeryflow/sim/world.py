@@ -28,13 +28,14 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any, ClassVar, Protocol
 
-from celery import Celery, _state
+from celery import _state
 from greenlet import getcurrent, greenlet
 
 from pytest_celeryflow.clock import VirtualClock, real_sleep
 from pytest_celeryflow.errors import CeleryflowError, WorkflowStalled
+from pytest_celeryflow.sim.fiber import Fiber, Killed
 
-__all__ = ["Fiber", "Killed", "Move", "Source", "Timer", "World", "first_in_first_out", "microseconds"]
+__all__ = ["Move", "Source", "Timer", "World", "first_in_first_out", "microseconds"]
 
 _SECOND = 1_000_000
 
@@ -52,14 +53,6 @@ def microseconds(seconds: float) -> int:
     pass: whoever asked would look at the same moment again, for ever.
     """
     return max(round(seconds * _SECOND), 1 if seconds > 0 else 0)
-
-
-class Killed(BaseException):
-    """Thrown into a task's greenlet where prefork would have killed the process.
-
-    Not an `Exception`, so that a task's own handlers do not take it for an error. Its
-    ``finally`` blocks do run, which a killed process's would not: see the limitations.
-    """
 
 
 class Move(Protocol):
@@ -107,79 +100,6 @@ class Timer:
 
 def _yes() -> bool:
     return True
-
-
-class Fiber:
-    """A greenlet of the world: a worker's main loop, or one task.
-
-    Attributes:
-        name: ``"w1"`` or a task's label.
-        app: The app that is current while it runs.
-        worker: Name of the worker that it runs in.
-        is_task: Whether it runs a task, where waiting for results is refused.
-        polls: Whether it is waiting for a result by looking again and again.
-    """
-
-    def __init__(
-        self,
-        world: World,
-        name: str,
-        run: Callable[[], Any],
-        *,
-        app: Celery,
-        worker: Any,
-        is_task: bool,
-    ) -> None:
-        self.world = world
-        self.name = name
-        self.app = app
-        self.worker = worker
-        self.is_task = is_task
-        self.polls = 0
-        self.join_blocks = is_task
-        #: The event loop that runs in it; asyncio allows one a thread.
-        self.loop: Any = None
-        self.ready: Callable[[], bool] | None = None
-        self.timer: Timer | None = None
-        self.order = 0
-        self.error: BaseException | None = None
-        self._run = run
-        self._seen = -1
-        self.greenlet = greenlet(self._main)
-
-    def _main(self, *_: Any) -> None:
-        try:
-            self._run()
-        except Killed:
-            pass
-        except BaseException as exc:  # noqa: BLE001 - raised again in whoever drives
-            self.error = exc
-
-    @property
-    def dead(self) -> bool:
-        """Whether it has ended."""
-        return bool(self.greenlet.dead)
-
-    @property
-    def parked(self) -> bool:
-        """Whether it has begun and is waiting for something."""
-        return bool(self.greenlet) and self.greenlet is not getcurrent()
-
-    def make(self) -> None:
-        """Go on (the move)."""
-        self.world.enter(self)
-
-    def wake(self) -> None:
-        """Let it go on at the next step, whatever it waits for."""
-        self.world.wake(self)
-
-    def news(self) -> bool:
-        """Whether anything happened since it last looked: then it must look once more."""
-        return self._seen != self.world.activity
-
-    def looked(self) -> None:
-        """Note that it has seen everything that happened until now."""
-        self._seen = self.world.activity
 
 
 class World:
@@ -250,7 +170,10 @@ class World:
         polls = polls or bool(fiber.polls)
         if deadline is not None:
             fiber.looked()
-            essential = fiber.news if polls else _yes
+            # Celery 5.4 pauses once before it first looks whether the result is there
+            # (`celery/backends/asynchronous.py:Drainer.drain_events_until`).
+            essential = fiber.news if polls and not fiber.fresh else _yes
+            fiber.fresh = False
             fiber.timer = self.call_at(
                 deadline, fiber.wake, essential=essential, name=f"{fiber.name} wakes"
             )
