@@ -98,7 +98,9 @@ class Event:
 
 
 #: Details that differ between two runs that did the same: they name ids or real moments.
-_VOLATILE = frozenset({"parent", "root", "group", "eta", "expires", "to", "reply_to", "headers"})
+_VOLATILE = frozenset(
+    {"parent", "root", "group", "eta", "expires", "to", "reply_to", "headers", "wiring"}
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from kombu.serialization import loads
 
 from pytest_celeryflow.broker.queues import Stored
 from pytest_celeryflow.history import Event, History
+from pytest_celeryflow.wiring import Call, take_call, wiring
 
 __all__ = ["Recorder", "Workflow"]
 
@@ -45,12 +46,14 @@ class Workflow:
         ids: Ids of its tasks in the order of their publication.
         live: Messages and running tasks of it that are still under way.
         executions: How many executions of it have begun.
+        immutable: Calls of immutable tasks of the canvas that were not published yet.
     """
 
     began: float
     ids: dict[str, None] = field(default_factory=dict)
     live: int = 0
     executions: int = 0
+    immutable: list[Call] = field(default_factory=list)
 
 
 class Recorder:
@@ -89,6 +92,8 @@ class Recorder:
         self._workflow_of: dict[str, Workflow] = {}
         self._publishing: dict[Any, Workflow] = {}
         self._unlockers: set[str] = set()
+        #: Groups whose chord's body stands in an event.
+        self._bodies: set[str] = set()
         self._unlocking = 0
         self._vain_unlocks = 0
         self._connections: list[tuple[Any, Any]] = []
@@ -251,8 +256,23 @@ class Recorder:
         self._place(id_, details.get("parent"), details.get("root"))
         if name == _UNLOCK:
             self._unlockers.add(id_)
+        self._complete(name, id_, details)
         self._count(id_, 1)
         self.note("published", task=name, id=id_, **details)
+
+    def _complete(self, name: str, id: str, details: dict[str, Any]) -> None:  # noqa: A002
+        """Fit what a message says of others to what came before it."""
+        wired, group = details["wiring"], details.get("group")
+        with self.lock:
+            if group in self._bodies:  # each member of a header carries the same body
+                wired.pop("body", None)
+            elif "body" in wired and group:
+                self._bodies.add(group)
+            workflow = self._workflow_of.get(id)
+            if workflow is None or not workflow.immutable or details["parent"] is not None:
+                return
+            if take_call(workflow.immutable, name, details["args"], details["kwargs"]):
+                wired["immutable"] = True
 
     def delivered(self, message: Stored) -> None:
         """A message was handed to a consumer: Celery's own signal tells of it."""
@@ -319,6 +339,8 @@ class Recorder:
             details["chord"] = {"body": body, "size": chord.get("chord_size")}
         if headers.get("stamped_headers"):
             details["stamps"] = headers.get("stamps") or {}
+        priority = properties.get("priority")
+        details["wiring"] = wiring(self.app, headers, embed or {}, priority, message.queue)
         return headers["task"], headers["id"], details
 
     # --- Celery's signals ---

@@ -8,11 +8,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
-from pytest_celeryflow.errors import WorkflowStalled
+from pytest_celeryflow.errors import CeleryflowError, WorkflowStalled
 from pytest_celeryflow.history import Execution, History
 from pytest_celeryflow.report.timeline import timeline
+
+if TYPE_CHECKING:
+    from pytest_celeryflow.shape._model import Shape
 
 __all__ = ["Outcome", "Run", "TaskRuns", "Verdict", "short_name", "task_name"]
 
@@ -223,6 +226,26 @@ class Run:
     def executions(self) -> tuple[Execution, ...]:
         """Every attempt of every task, in order of its start."""
         return self._executions
+
+    @property
+    def shape(self) -> Shape:
+        """What was published, as a `Shape`: what ``shape(canvas, as_sent=True)`` foretells.
+
+        A task that replaced itself gives its place to what it replaced itself with. A task
+        that a body published by itself stands beside the canvas, in a group. Links and
+        errbacks are shown where they were written; retries and redeliveries are not shown.
+
+        Raises:
+            CeleryflowError: Nothing was published, as in mode ``eager``.
+        """
+        from pytest_celeryflow.shape._ran import ran  # noqa: PLC0415 - only when it is used
+
+        if self._executions and not self.history.only("published"):
+            raise CeleryflowError(
+                "mode 'eager' publishes nothing, and a shape is made of what was published. "
+                "Use mode 'sim' or 'worker', or shape(canvas, as_sent=True)"
+            )
+        return ran(self.history)
 
     @property
     def verdict(self) -> Verdict:
