@@ -309,6 +309,13 @@ def waits_anyway(x):
 
 
 @task
+def waits_twice(x):
+    first = add.delay(x, 1)
+    first.get(timeout=5, disable_sync_subtasks=False)
+    return app.AsyncResult(first.id).get(disable_sync_subtasks=False)
+
+
+@task
 def returns_unserialisable():
     return object()
 

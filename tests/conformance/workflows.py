@@ -499,6 +499,13 @@ DYNAMIC = [
     w("replace a body", lambda: chord(header(1, 2), t.replaced_by.si(dict(t.note.si()))), "noted"),
     w("get within a task", lambda: t.waits.s(1), Raises(RuntimeError)),
     w("get within a task, allowed", lambda: t.waits_anyway.s(1), 2, ran={"add": 1}, concurrency=2),
+    w(
+        "get of a result that is there",
+        lambda: t.waits_twice.s(1),
+        2,
+        ran={"add": 1},
+        concurrency=2,
+    ),
     w("stamps", lambda: stamped(t.stamps.s(), batch="b1"), [["batch"], {"batch": "b1"}]),
     w(
         "stamps of a chain",

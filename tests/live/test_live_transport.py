@@ -86,6 +86,7 @@ def test_a_message_comes_before_a_wake(url) -> None:
 def test_a_message_is_in_its_queue_or_out_at_every_moment(broker, url) -> None:
     """Whoever holds the broker's lock never finds it in neither place."""
     seen: list[int] = []
+    others: list[threading.Thread] = []
     with Connection(url) as connection:
         received: list = []
         consume(connection, received)
@@ -96,6 +97,7 @@ def test_a_message_is_in_its_queue_or_out_at_every_moment(broker, url) -> None:
             found = take(queue)
             other = threading.Thread(target=look)
             other.start()
+            others.append(other)
             other.join(0.01)  # it has to wait for the lock
             seen.append(len(looked))
             return found
@@ -108,6 +110,7 @@ def test_a_message_is_in_its_queue_or_out_at_every_moment(broker, url) -> None:
 
         broker.take = taken  # type: ignore[method-assign]
         connection.drain_events(timeout=BOUND)
+        others[0].join(BOUND)
     assert seen == [0]
     assert looked == [1]
 
