@@ -29,7 +29,7 @@ from celery.app.task import Task
 from kombu import pools
 from kombu.serialization import prepare_accept_content
 
-__all__ = ["as_workers_trace", "FreshApp", "borrowed", "check_config", "is_configured"]
+__all__ = ["FreshApp", "as_workers_trace", "borrowed", "check_config", "is_configured"]
 
 #: Environment variables that outrank the configuration (`celery/app/utils.py:Settings`).
 _ENVIRONMENT = (

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import gc
-import os
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from celery import Celery, bootsteps, chain, chord, group
@@ -28,6 +28,9 @@ class Gate:
     """Lets a task run into it and wait, and the test know that it does."""
 
     def __init__(self) -> None:
+        self.close()
+
+    def close(self) -> None:
         self.reached = threading.Event()
         self.opened = threading.Event()
 
@@ -42,8 +45,7 @@ gate = Gate()
 @pytest.fixture(autouse=True)
 def fresh_gate() -> Iterator[None]:
     """A closed gate; open when the test is over, so that nothing waits for it."""
-    global gate
-    gate = Gate()
+    gate.close()
     yield
     gate.opened.set()
 
@@ -299,7 +301,7 @@ def test_events_are_sent_to_whoever_listens(app) -> None:
 def test_waiting_for_a_result_within_a_task_is_refused(app) -> None:
     """As in a worker's process; the test itself may wait all the while."""
     with run_worker(app) as flow:
-        with pytest.raises(RuntimeError, match="Never call result.get"):
+        with pytest.raises(RuntimeError, match=r"Never call result\.get"):
             _ = flow.run(sig(app, "nested", False)).value
         assert app.tasks["shop.add"].delay(1, 2).get(timeout=BOUND) == 3
 
@@ -377,7 +379,9 @@ def test_what_waits_for_its_eta_does_not_keep_the_worker(app) -> None:
 
 
 def descriptors() -> int:
-    return len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+    """How many are open, where the system tells."""
+    listed = Path("/proc/self/fd")
+    return len(list(listed.iterdir())) if listed.is_dir() else 0
 
 
 @pytest.mark.slow
@@ -387,7 +391,7 @@ def test_two_hundred_contexts_leave_nothing_behind(app) -> None:
 
     def once() -> None:
         with run_worker(app) as flow:
-            flow.run(sig(app, "add", 1, 2)).value
+            assert flow.run(sig(app, "add", 1, 2)).value == 3
 
     once()
     gc.collect()

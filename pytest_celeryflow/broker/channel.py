@@ -44,7 +44,7 @@ class QoS(virtual.QoS):
         self._delivered.pop(delivery_tag, None)
         self.channel.broker.settle(self.channel, delivery_tag, "acked")
 
-    def reject(self, delivery_tag: str, requeue: bool = False) -> None:  # noqa: FBT001, FBT002
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
         """Reject a delivery: give it back to its queue, or throw it away."""
         self._delivered.pop(delivery_tag, None)
         broker = self.channel.broker
@@ -129,7 +129,7 @@ class Channel(virtual.Channel):
             tagged = {**message["properties"], "delivery_tag": self._next_delivery_tag()}
             self.broker.publish(queue, {**message, "properties": tagged})
 
-    def basic_get(self, queue: str, no_ack: bool = False, **_: Any) -> Any:  # noqa: FBT001, FBT002
+    def basic_get(self, queue: str, no_ack: bool = False, **_: Any) -> Any:
         """Take a message without consuming; ``None`` if there is none."""
         with self.broker.lock:  # a message is in its queue or out, and never in neither
             message = self.broker.take(queue)

@@ -391,7 +391,7 @@ _RUNTIME: dict[str, Any] = {
     "pairs_of": _pairs_of,
     "and_": lambda a, b: b() if _true(a) else a,
     "or_": lambda a, b: a if _true(a) else b(),
-    "eq": lambda a, b: _equal(a, b),
+    "eq": _equal,
     "ne": lambda a, b: not _equal(a, b),
     "lt": lambda a, b: a < b,
     "gt": lambda a, b: a > b,

@@ -59,7 +59,7 @@ class MemoryBackend(cached_groups, KeyValueStoreBackend):
         self.thread_safe = True
         self.url = "celeryflow-memory://"
 
-    def as_uri(self, include_password: bool = True) -> str:  # noqa: FBT001, FBT002
+    def as_uri(self, include_password: bool = True) -> str:
         """What error messages call it."""
         return "celeryflow-memory://"
 
@@ -93,7 +93,7 @@ class MemoryBackend(cached_groups, KeyValueStoreBackend):
         task_id: str,
         timeout: float | None = None,
         interval: float = 0.5,
-        no_ack: bool = True,  # noqa: FBT001, FBT002 - Celery's signature
+        no_ack: bool = True,
         on_interval: Any = None,
     ) -> Any:
         """Wait for a result; woken when one is stored, without polling.

@@ -50,7 +50,7 @@ class InProcessClient:
         return [self.get(key) for key in keys]
 
     def set(
-        self, key: Any, value: Any, ex: int | None = None, nx: bool = False  # noqa: FBT001, FBT002
+        self, key: Any, value: Any, ex: int | None = None, nx: bool = False
     ) -> bool | None:
         """SET, with EX and NX."""
         if nx and self.values.get(_bytes(key)) is not None:

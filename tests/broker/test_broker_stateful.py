@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
@@ -10,6 +11,8 @@ from pytest_celeryflow.broker.queues import Broker, Silent
 from pytest_celeryflow.broker.semantics import SEMANTICS, Semantics
 
 from .conftest import body, message
+
+pytestmark = pytest.mark.slow
 
 
 class Books(Silent):

@@ -125,7 +125,7 @@ def hopeless_without_cause(self):
 @task(bind=True, max_retries=1)
 def retry_within_except(self):
     try:
-        raise KeyError("k")
+        {}["k"]
     except KeyError:
         raise self.retry(countdown=0) from None
 

@@ -77,12 +77,12 @@ SINGLE = [
     w("keyword arguments", lambda: t.collect.s(1, b=2), [[1], {"b": 2}]),
     w("partial", lambda: t.add.s(2).clone((1,)), 3),
     w("none", lambda: t.ident.s(None), None),
-    w("a task by its name", lambda: t.named.s(), "named"),
+    w("a task by its name", t.named.s, "named"),
     w("shared_task", lambda: t.shared.s(1), ["shared", 1]),
     w("bind", lambda: t.bound_method.s(1), ["bound_method", 1]),
     w("a class with __call__", lambda: t.counted.s(1), ["called", 1]),
-    w("state on the class", lambda: t.remembers.s(), True),
-    w("update_state", lambda: t.progress.s(), "PROGRESS"),
+    w("state on the class", t.remembers.s, True),
+    w("update_state", t.progress.s, "PROGRESS"),
     w(
         "ignore_result",
         lambda: t.silent.s(1),
@@ -200,7 +200,7 @@ CHAINS = [
 GROUPS = [
     w("group", lambda: group(t.add.s(i, i) for i in range(4)), [0, 2, 4, 6]),
     w("group of one", lambda: group(t.add.s(1, 1)), [2]),
-    w("empty group", lambda: group(), []),
+    w("empty group", group, []),
     w("group with a partial", lambda: t.ident.s(1) | group(t.add.s(1), t.add.s(2)), [2, 3]),
     w(
         "group of chains",

@@ -77,6 +77,7 @@ def test_a_script_replies_as_on_a_real_server(real, text: str) -> None:
     assert run(text, *arguments) == real.eval(text, 0, *arguments)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_arithmetic_replies_as_on_a_real_server(real, data) -> None:

@@ -71,14 +71,14 @@ def test_get_waits_until_the_result_is_there(app, waiting) -> None:
 def test_get_raises_what_the_task_raised(app, waiting) -> None:
     """The exception travels through the store."""
     waiting.to_come += [failed(app, "mine", ValueError("no"))]
-    with pytest.raises(ValueError, match="^no$"):
+    with pytest.raises(ValueError, match=r"^no$"):
         AsyncResult("mine", app=app).get()
 
 
 def test_get_gives_up_after_its_timeout(app, waiting, present) -> None:
     """Celery's own TimeoutError, in Celery's own words."""
     waiting.to_come += [done(app, "other")] * 9
-    with pytest.raises(CeleryTimeout, match="The operation timed out"):
+    with pytest.raises(CeleryTimeout, match="timed out"):
         AsyncResult("mine", app=app).get(timeout=3)
     assert present.now == 1_003
 
@@ -188,5 +188,5 @@ def test_without_a_backend_chords_are_refused_in_celerys_words(present, waiting)
     def task() -> None:
         """Never called."""
 
-    with pytest.raises(NotImplementedError, match="[Cc]hords"):
+    with pytest.raises(NotImplementedError, match=r"[Cc]hords"):
         chord([task.s()], task.si()).apply_async()

@@ -14,9 +14,9 @@ from .conftest import Present, never_comes
 
 pytest.importorskip("redis")
 
-from celery.backends import redis as celery_redis  # noqa: E402 - needs redis-py
+from celery.backends import redis as celery_redis
 
-from pytest_celeryflow.results.redis import InProcessClient  # noqa: E402
+from pytest_celeryflow.results.redis import InProcessClient
 
 # Celery calls SETEX, which redis-py 8 calls deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning")

@@ -21,7 +21,7 @@ def kind(values, name: str | None = None, **settings: str) -> type | None:
     ("url", "expected"),
     [
         ("cache+memcached://127.0.0.1", MemoryBackend),
-        ("db+postgresql://h/d", PollingBackend),
+        pytest.param("db+postgresql://h/d", PollingBackend, marks=pytest.mark.slow),
         ("mongodb://h", PollingBackend),
         ("unheard-of://h", PollingBackend),
         ("disabled://", NoBackend),
