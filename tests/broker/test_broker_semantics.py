@@ -35,8 +35,8 @@ def test_redis_knows_only_the_steps() -> None:
 )
 def test_redis_levels_are_those_of_kombu(priority, steps) -> None:
     """Whatever the priority and the steps, kombu's transport picks the same list."""
-    redis = pytest.importorskip("kombu.transport.redis")
     pytest.importorskip("redis")
+    redis = pytest.importorskip("kombu.transport.redis")
     channel = SimpleNamespace(priority_steps=steps, min_priority=0, max_priority=9)
     channel.default_priority = 0
     raw = {"properties": {"priority": priority}}
