@@ -42,6 +42,17 @@ _ENVIRONMENT = (
 #: What an app caches about its connections and its configuration.
 _CACHED = ("amqp", "control", "events", "annotations", "timezone", "oid")
 
+#: Settings that decide what a mode is, and what to use instead.
+_OURS = {
+    "broker_url": "broker= names the semantics of a broker",
+    "broker_read_url": "broker= names the semantics of a broker",
+    "broker_write_url": "broker= names the semantics of a broker",
+    "broker_transport": "broker= names the semantics of a broker",
+    "result_backend": "backend= names the logic of a result store",
+    "task_always_eager": "the mode that is eager is 'eager'",
+    "task_eager_propagates": "run_eager(app, propagate=True) does it",
+}
+
 _SETTINGS = frozenset(name for name, _ in flatten(NAMESPACES))
 
 #: Apps that are lent out now, by identity.
@@ -66,10 +77,13 @@ def check_config(config: Mapping[str, Any] | None) -> dict[str, Any]:
     """Check the names of settings.
 
     Raises:
-        ValueError: A name is not one of Celery's settings; the nearest ones are listed.
+        ValueError: A name is not one of Celery's settings; the nearest ones are listed. Or it
+            is a setting that the mode itself must make.
     """
     settings = dict(config or {})
     for name in settings:
+        if name in _OURS:
+            raise ValueError(f"config: {name!r} is what the mode itself sets; {_OURS[name]}")
         if name not in _SETTINGS:
             near = difflib.get_close_matches(str(name), _SETTINGS, n=3)
             hint = f"; did you mean {', '.join(near)}?" if near else ""

@@ -48,6 +48,8 @@ class Flow:
         self._wishes: dict[str, bool] = {}
         self._beat: Beat | None = None
         self._broken: CeleryflowAssertionError | None = None
+        #: Set by whoever knows: then the end of the flow has nothing to add.
+        self.test_failed = False
         self.app: Celery = mode.app
         self.mode: str = mode.name
 
@@ -356,9 +358,10 @@ class Flow:
         """The flow's life: checks at the end what only the end can tell."""
         with self._stack:
             yield self
-            self._raise_broken()
-            for stub in self._stubs.values():
-                stub.check()
+            if not self.test_failed:
+                self._raise_broken()
+                for stub in self._stubs.values():
+                    stub.check()
 
 
 def _state(result: Any) -> str:

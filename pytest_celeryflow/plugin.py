@@ -276,6 +276,7 @@ def pytest_runtest_makereport(
     if flows:
         seed = _seed(item.config)
         for flow in flows:
+            flow.test_failed = True
             flow_text = flow.report()
             if flow.mode == "sim" and seed:
                 flow_text += f"\n\nreproduce: pytest {item.nodeid!r} --celeryflow-seed {seed}"

@@ -260,6 +260,18 @@ def test_stub_that_was_not_called_fails_the_test(run):
     result.stdout.fnmatch_lines(["*the stub of *inc was never called*"])
 
 
+def test_a_failed_test_is_not_blamed_for_its_stubs_too(run):
+    """A stub that was not reached because of the failure is no second error."""
+    result = run(
+        """
+    def test_it(celeryflow):
+        celeryflow.stub(inc).returns(5)
+        assert False
+    """
+    )
+    result.assert_outcomes(failed=1)
+
+
 def test_app_from_the_ini_file(run, pytester):
     """`celeryflow_app` names the user's own."""
     pytester.makepyfile(

@@ -486,6 +486,7 @@ def test_two_apps_share_the_clock(app, add):
         ({"backend": "s3"}, "backend='s3' is not one of"),
         ({"start": "tomorrow"}, "start='tomorrow' is not a moment"),
         ({"config": {"task_ack_late": True}}, "did you mean task_acks_late"),
+        ({"config": {"broker_url": "redis://"}}, "'broker_url' is what the mode itself sets; broker="),
         ({"prefetch_multiplier": -1}, "prefetch_multiplier=-1"),
     ],
 )
