@@ -227,7 +227,7 @@ def told(self, *_args, **_kwargs):
         "called_directly": request.called_directly,
         "redelivered": bool(request.delivery_info["redelivered"]),
         "queue": request.delivery_info["routing_key"],
-        "hostname": request.hostname is not None,
+        "hostname": request.hostname,
         "parent": request.parent_id is None,
         "root": request.root_id == request.id,
         "group": request.group is None,

@@ -109,7 +109,7 @@ SINGLE = [
             "called_directly": False,
             "redelivered": False,
             "queue": "elsewhere",
-            "hostname": True,
+            "hostname": "celery@w1",
             "parent": True,
             "root": True,
             "group": True,
