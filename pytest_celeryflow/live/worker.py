@@ -6,11 +6,11 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-from celery import Celery, _state, signals
+from celery import Celery, _state
 from celery.bootsteps import CLOSE, RUN
-from celery.worker import WorkController
 from celery.worker.consumer import Consumer
 
+from pytest_celeryflow.controller import Controller, build
 from pytest_celeryflow.errors import CeleryflowError
 from pytest_celeryflow.live.pool import SoloPool, ThreadPool
 from pytest_celeryflow.live.timer import LiveTimer
@@ -47,12 +47,12 @@ class _Consumer(Consumer):
             self.connection.transport.wake()
 
 
-class _Controller(WorkController):
+class _Controller(Controller):
     ready: threading.Event
 
     def on_consumer_ready(self, consumer: Any) -> None:
         consumer.connection.transport.patient = True
-        signals.worker_ready.send(sender=consumer)  # as celery/apps/worker.py does
+        super().on_consumer_ready(consumer)
         self.ready.set()
 
 
@@ -75,21 +75,16 @@ class LiveWorker:
         cls = type(base.__name__, (base,), {"recorder": recorder})
         ready = threading.Event()
         controller_cls = type("Controller", (_Controller,), {"ready": ready})
-        self.controller = controller_cls(
-            app=app,
-            hostname=name,
+        self.controller = build(
+            controller_cls,
+            app,
+            name,
+            queues,
             pool=cls,
             consumer_cls=_Consumer,
             timer_cls=LiveTimer,
             concurrency=concurrency,
-            queues=list(queues) if queues is not None else None,
-            without_gossip=True,
-            without_mingle=True,
-            without_heartbeat=True,
-            loglevel="WARN",
-            use_eventloop=False,
         )
-        _state._set_task_join_will_block(False)
         self._ready = ready
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True, name=f"celeryflow-{name}")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from types import TracebackType
 from typing import Any
 
 from celery import Celery
@@ -20,7 +19,7 @@ from pytest_celeryflow.broker.semantics import MEMORY
 from pytest_celeryflow.clock import RealClock, real_monotonic
 from pytest_celeryflow.errors import WorkflowStalled
 from pytest_celeryflow.live.transport import live_broker
-from pytest_celeryflow.modes.protocol import Message
+from pytest_celeryflow.modes.protocol import Message, Opening
 from pytest_celeryflow.modes.single import broker_settings, one_task, pending_messages
 from pytest_celeryflow.recorder import Recorder, Workflow
 from pytest_celeryflow.results.memory import MemoryBackend
@@ -29,7 +28,7 @@ from pytest_celeryflow.results.values import Values
 __all__ = ["EagerMode"]
 
 
-class EagerMode:
+class EagerMode(Opening):
     """One app, eagerly. See `pytest_celeryflow.run_eager` for the arguments."""
 
     name = "eager"
@@ -39,37 +38,25 @@ class EagerMode:
         self.clock = RealClock(self.name)
         self.recorder = Recorder(app, lambda: self.clock.elapsed, lambda: None)
         self._propagate, self._config = propagate, config
-        self._stack = ExitStack()
 
-    def __enter__(self) -> EagerMode:
-        with ExitStack() as stack:
-            # `app.send_task` and remote control publish all the same: to a broker of ours.
-            self.broker = Broker(MEMORY, self.recorder)
-            url = stack.enter_context(live_broker(self.broker))
-            config = {
-                **broker_settings(self.app, url),
-                "task_always_eager": True,
-                "task_store_eager_result": True,
-                "task_eager_propagates": self._propagate,
-                **self._config,
-            }
-            values = Values(real_monotonic, self._wait_for_value)
-            backend = lambda: MemoryBackend(self.app, values)  # noqa: E731
-            stack.enter_context(
-                borrowed(self.app, mode=self.name, config=config, backend=backend)
-            )
-            self.recorder.connect()
-            stack.callback(self.recorder.disconnect)
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._stack.__exit__(kind, error, traceback)
+    def _open(self, stack: ExitStack) -> None:
+        # `app.send_task` and remote control publish all the same: to a broker of ours.
+        self.broker = Broker(MEMORY, self.recorder)
+        url = stack.enter_context(live_broker(self.broker))
+        config = {
+            **broker_settings(self.app, url),
+            "task_always_eager": True,
+            "task_store_eager_result": True,
+            "task_eager_propagates": self._propagate,
+            **self._config,
+        }
+        values = Values(real_monotonic, self._wait_for_value)
+        backend = lambda: MemoryBackend(self.app, values)  # noqa: E731
+        stack.enter_context(
+            borrowed(self.app, mode=self.name, config=config, backend=backend)
+        )
+        self.recorder.connect()
+        stack.callback(self.recorder.disconnect)
 
     def _wait_for_value(self, ready: Callable[[], bool], timeout: float | None) -> bool:
         __tracebackhide__ = True

@@ -7,17 +7,19 @@ asserts and never formats; whatever it cannot do it refuses in words.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from celery import Celery
 
 from pytest_celeryflow.clock import Clock
 from pytest_celeryflow.recorder import Recorder, Workflow
 
-__all__ = ["Message", "Mode"]
+__all__ = ["Message", "Mode", "Opening"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,3 +85,25 @@ class Mode(Protocol):
 
     def stalled(self, workflow: Workflow | None = None, result: str | None = None) -> str:
         """Say what waits for what."""
+
+
+class Opening(ABC):
+    """A context manager whose parts are undone in reverse, also when a later one fails."""
+
+    @abstractmethod
+    def _open(self, stack: ExitStack) -> None:
+        """Set everything up, leaving with the stack how to undo it."""
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self._open(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stack.__exit__(kind, error, traceback)

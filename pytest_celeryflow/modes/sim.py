@@ -6,7 +6,6 @@ import random
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from types import TracebackType
 from typing import Any
 
 from celery import Celery
@@ -17,7 +16,7 @@ from pytest_celeryflow.broker.queues import Broker, Stored
 from pytest_celeryflow.broker.semantics import SEMANTICS, semantics_of
 from pytest_celeryflow.clock import SeededUuids, VirtualClock, real_functions
 from pytest_celeryflow.errors import CeleryflowError, WorkflowStalled
-from pytest_celeryflow.modes.protocol import Message
+from pytest_celeryflow.modes.protocol import Message, Opening
 from pytest_celeryflow.modes.single import broker_settings, one_task, pending_messages
 from pytest_celeryflow.recorder import Recorder, Workflow
 from pytest_celeryflow.results import select
@@ -39,7 +38,7 @@ MAX_EXECUTIONS = 100_000
 _LOOK = 10_000_000
 
 
-class SimMode:
+class SimMode(Opening):
     """One app in the simulated world. See `pytest_celeryflow.simulate` for the arguments."""
 
     name = "sim"
@@ -66,15 +65,8 @@ class SimMode:
         self._prefetch, self._queues = prefetch_multiplier, queues
         self._broker_name, self._backend_name = broker, backend
         self._start, self._config = start, config
-        self._stack = ExitStack()
 
     # --- life ---
-
-    def __enter__(self) -> SimMode:
-        with ExitStack() as stack:
-            self._open(stack)
-            self._stack = stack.pop_all()
-        return self
 
     def _open(self, stack: ExitStack) -> None:
         app = self.app
@@ -125,14 +117,6 @@ class SimMode:
             self.workers.append(worker)
             worker.start()
         self.world.seed(self.seed)
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._stack.__exit__(kind, error, traceback)
 
     def _stop_workers(self) -> None:
         self.recorder.disconnect()

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from types import TracebackType
 from typing import Any
 
 from celery import Celery
@@ -16,11 +15,12 @@ from pytest_celeryflow.borrow import borrowed, is_configured
 from pytest_celeryflow.broker.queues import Broker
 from pytest_celeryflow.broker.semantics import semantics_of
 from pytest_celeryflow.clock import RealClock, real_monotonic
+from pytest_celeryflow.controller import django_fixup_removed
 from pytest_celeryflow.errors import WorkflowStalled
 from pytest_celeryflow.live.pool import joins_refused_in_tasks
 from pytest_celeryflow.live.transport import live_broker
 from pytest_celeryflow.live.worker import LiveWorker
-from pytest_celeryflow.modes.protocol import Message
+from pytest_celeryflow.modes.protocol import Message, Opening
 from pytest_celeryflow.modes.single import broker_settings, one_task, pending_messages
 from pytest_celeryflow.recorder import Recorder, Workflow
 from pytest_celeryflow.results.memory import MemoryBackend
@@ -34,7 +34,7 @@ class _Local(threading.local):
     worker: str | None = None
 
 
-class WorkerMode:
+class WorkerMode(Opening):
     """One app on a real worker. See `pytest_celeryflow.run_worker` for the arguments."""
 
     name = "worker"
@@ -58,16 +58,9 @@ class WorkerMode:
         self._bound = timeout
         self._local = _Local()
         self._consuming = threading.Lock()
-        self._stack = ExitStack()
         self.worker: LiveWorker | None = None
 
     # --- life ---
-
-    def __enter__(self) -> WorkerMode:
-        with ExitStack() as stack:
-            self._open(stack)
-            self._stack = stack.pop_all()
-        return self
 
     def _open(self, stack: ExitStack) -> None:
         app = self.app
@@ -91,6 +84,7 @@ class WorkerMode:
             )
         )
         stack.enter_context(joins_refused_in_tasks())
+        stack.enter_context(django_fixup_removed())
         self.recorder.connect()
         stack.callback(self.recorder.disconnect)
         self.worker = LiveWorker(
@@ -103,14 +97,6 @@ class WorkerMode:
         )
         stack.push(self._stop)
         self.worker.start()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._stack.__exit__(kind, error, traceback)
 
     def _stop(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         assert self.worker is not None

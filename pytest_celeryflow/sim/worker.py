@@ -11,15 +11,15 @@ one each: the contents are exchanged when the turn passes from one worker to ano
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from celery import Celery, _state, signals
+from celery import Celery
 from celery.bootsteps import CLOSE, RUN
-from celery.worker import WorkController, state
+from celery.worker import state
 
+from pytest_celeryflow.controller import Controller, build, django_fixup_resting
 from pytest_celeryflow.recorder import Recorder
 from pytest_celeryflow.sim.fiber import Fiber
 from pytest_celeryflow.sim.pool import SimPool
@@ -27,11 +27,6 @@ from pytest_celeryflow.sim.timer import SimTimer
 from pytest_celeryflow.sim.world import World
 
 __all__ = ["SimWorker"]
-
-
-class _Controller(WorkController):
-    def on_consumer_ready(self, consumer: Any) -> None:
-        signals.worker_ready.send(sender=consumer)  # as celery/apps/worker.py does
 
 
 class SimWorker:
@@ -64,23 +59,17 @@ class SimWorker:
         pool_cls = type("SimPool", (SimPool,), {**parts, "app": app})
         timer_cls = type("SimTimer", (SimTimer,), {"world": world, "worker": self})
         world.attend(self)
-        with _fixups_resting(app):
-            self.controller = _Controller(
-                app=app,
-                hostname=name,
+        with django_fixup_resting():
+            self.controller = build(
+                Controller,
+                app,
+                name,
+                queues,
                 pool=pool_cls,
                 timer_cls=timer_cls,
                 concurrency=concurrency,
                 prefetch_multiplier=prefetch_multiplier,
-                queues=list(queues) if queues is not None else None,
-                without_gossip=True,
-                without_mingle=True,
-                without_heartbeat=True,
-                loglevel="WARN",
-                use_eventloop=False,
             )
-        # Creating the pool forbids waiting for results everywhere; only tasks must not.
-        _state._set_task_join_will_block(False)
         self.fiber = Fiber(world, name, self._run, app=app, worker=self, is_task=False)
 
     @property
@@ -202,26 +191,3 @@ def separate_memories(world: World) -> Iterator[None]:
             active.memory.exchange()
             outer.exchange()
         world.entering.remove(attend)
-
-
-@contextmanager
-def _fixups_resting(app: Celery) -> Iterator[None]:
-    """Keep Celery's Django fixup from closing the test's own database connection.
-
-    On ``worker_init`` it closes every connection and arranges for more closing after each
-    task (`celery/fixups/django.py:DjangoWorkerFixup`), which is right in a worker's process
-    and would end the transaction of a test in the same thread.
-    """
-    receivers = signals.worker_init.receivers or []
-    resting = [entry for entry in receivers if _is_django_fixup(entry[1])]
-    for entry in resting:
-        receivers.remove(entry)
-    try:
-        yield
-    finally:
-        receivers.extend(resting)
-
-
-def _is_django_fixup(receiver: Any) -> bool:
-    target = receiver() if isinstance(receiver, weakref.ReferenceType) else receiver
-    return type(getattr(target, "__self__", None)).__name__ == "DjangoFixup"

@@ -1,0 +1,92 @@
+"""Celery's `WorkController`, as both kinds of worker build it.
+
+`worker_ready` is sent as `celery/apps/worker.py` does. Gossip, mingle and heartbeats are off:
+they speak to other workers, and there are none.
+
+Celery's Django fixup (`celery/fixups/django.py`) connects, on ``worker_init``, handlers that
+close the database connection around every task. That is right in a worker's process. Here
+it would end the transaction of a test in the same thread, and the handlers would stay for
+the rest of the session; so they rest in the simulation, and are removed after a real worker.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from celery import Celery, _state, signals
+from celery.utils.dispatch import Signal
+from celery.worker import WorkController
+
+__all__ = ["Controller", "build", "django_fixup_removed", "django_fixup_resting"]
+
+
+class Controller(WorkController):
+    """A worker that announces that it is ready."""
+
+    def on_consumer_ready(self, consumer: Any) -> None:
+        """Send ``worker_ready``."""
+        signals.worker_ready.send(sender=consumer)
+
+
+def build(
+    cls: type[Controller], app: Celery, name: str, queues: Sequence[str] | None, **options: Any
+) -> Any:
+    """Make a worker of an app.
+
+    Args:
+        cls: The class of it.
+        app: The app.
+        name: Its node name.
+        queues: Names of the queues to consume; ``None`` takes the app's.
+        options: Further arguments of `WorkController`.
+    """
+    controller = cls(
+        app=app,
+        hostname=name,
+        queues=list(queues) if queues is not None else None,
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+        loglevel="WARN",
+        use_eventloop=False,
+        **options,
+    )
+    # Creating the pool forbids waiting for results everywhere; only tasks must not.
+    _state._set_task_join_will_block(False)
+    return controller
+
+
+@contextmanager
+def django_fixup_resting() -> Iterator[None]:
+    """Do not let ``worker_init`` reach Celery's Django fixup."""
+    receivers = signals.worker_init.receivers or []
+    resting = [entry for entry in receivers if _belongs_to(entry, "DjangoFixup")]
+    for entry in resting:
+        receivers.remove(entry)
+    try:
+        yield
+    finally:
+        receivers.extend(resting)
+
+
+@contextmanager
+def django_fixup_removed() -> Iterator[None]:
+    """Remove the handlers that Celery's Django fixup connects meanwhile."""
+    every = [value for value in vars(signals).values() if isinstance(value, Signal)]
+    before = {id(entry) for signal in every for entry in signal.receivers or ()}
+    try:
+        yield
+    finally:
+        for signal in every:
+            for entry in list(signal.receivers or ()):
+                if id(entry) not in before and _belongs_to(entry, "DjangoWorkerFixup"):
+                    signal.receivers.remove(entry)
+
+
+def _belongs_to(entry: tuple[Any, Any], owner: str) -> bool:
+    receiver = entry[1]
+    target = receiver() if isinstance(receiver, weakref.ReferenceType) else receiver
+    return type(getattr(target, "__self__", None)).__name__ == owner
