@@ -15,7 +15,7 @@ from celery.exceptions import TaskRevokedError
 from celery.exceptions import TimeoutError as CeleryTimeout
 from celery.result import AsyncResult
 
-from pytest_celeryflow import WorkflowStalled, run_worker
+from pytest_celeryflow import WorkflowStalled, run_worker, simulate
 
 #: Real seconds that something may take which should take none.
 BOUND = 10.0
@@ -310,6 +310,15 @@ def test_waiting_within_a_task_can_be_allowed(app) -> None:
     """``disable_sync_subtasks=False``, with a thread to spare."""
     with run_worker(app, concurrency=2) as flow:
         assert flow.run(sig(app, "nested", True)).value == 3
+
+
+def test_a_simulation_beside_a_worker_refuses_it_too(app) -> None:
+    """Each mode answers for its own tasks."""
+    other = make_app("store")
+    with run_worker(app), simulate(other) as flow:
+        with pytest.raises(RuntimeError, match=r"Never call result\.get"):
+            _ = flow.run(sig(other, "nested", False)).value
+        assert flow.run(chord([sig(other, "add", 1, 2)], sig(other, "total"))).value == 3
 
 
 # --- the end ---

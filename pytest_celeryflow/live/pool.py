@@ -31,7 +31,8 @@ __all__ = ["SoloPool", "ThreadPool", "joins_refused_in_tasks"]
 
 
 class _Flags(threading.local):
-    in_task = False
+    #: Whether a wait is refused; ``None`` in a thread that is not a pool's.
+    in_task: bool | None = None
 
 
 _flags = _Flags()
@@ -39,15 +40,18 @@ _flags = _Flags()
 
 @contextmanager
 def joins_refused_in_tasks() -> Iterator[None]:
-    """Make "may this code wait for a result" a matter of the thread."""
+    """Make "may this code wait for a result" a matter of the thread, in a pool's threads."""
+    kept = celery.result.task_join_will_block, celery.result._set_task_join_will_block
 
     def blocks() -> bool:
-        return _flags.in_task
+        return bool(kept[0]() if _flags.in_task is None else _flags.in_task)
 
     def set_blocks(value: bool) -> None:
-        _flags.in_task = value
+        if _flags.in_task is None:
+            kept[1](value)
+        else:
+            _flags.in_task = value
 
-    kept = celery.result.task_join_will_block, celery.result._set_task_join_will_block
     celery.result.task_join_will_block = blocks
     celery.result._set_task_join_will_block = set_blocks
     try:

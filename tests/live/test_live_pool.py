@@ -7,7 +7,7 @@ import threading
 import celery.result
 import pytest
 
-from pytest_celeryflow.live.pool import _DaemonThreads, joins_refused_in_tasks
+from pytest_celeryflow.live.pool import _DaemonThreads, _flags, joins_refused_in_tasks
 
 BOUND = 10.0
 
@@ -75,7 +75,7 @@ def test_whether_a_wait_is_refused_is_a_matter_of_the_thread() -> None:
     told = []
 
     def in_a_task() -> None:
-        celery.result._set_task_join_will_block(True)
+        _flags.in_task = True
         told.append(celery.result.task_join_will_block())
 
     with joins_refused_in_tasks():
