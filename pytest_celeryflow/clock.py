@@ -1,9 +1,8 @@
 """Time: the virtual clock of ``sim``, laid over freezegun, and the real one of other modes.
 
 freezegun already solves the hard part, replacing ``time.time``, ``datetime.now`` and the
-rest wherever they were imported by name. Two things are missing there and added here:
-``time.sleep``, which must drive the simulation, and ``uuid.uuid4``, which must be seeded.
-Both are replaced in every loaded module in the same way as freezegun does it.
+rest wherever they were imported by name. What it leaves alone, ``time.sleep`` first of all,
+is replaced in the same way by `replacing`.
 
 The clock never moves by itself. Whoever owns it (the simulated world) sets a *driver*, and
 every request to let time pass goes through that driver, so that nothing is skipped.
@@ -16,20 +15,16 @@ the operating system, and modules on freezegun's ignore list, such as ``threadin
 from __future__ import annotations
 
 import datetime as _datetime
-import random
 import re
-import sys
-import time as _time
-import uuid as _uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from types import ModuleType
 from typing import Any, Protocol
 
 from freezegun import api as _freezegun
 from freezegun import freeze_time
 
 from pytest_celeryflow.errors import CeleryflowError
+from pytest_celeryflow.replacing import cheap_module_cache, real_monotonic, replaced
 
 __all__ = ["Clock", "RealClock", "VirtualClock", "seconds"]
 
@@ -37,10 +32,6 @@ _UTC = _datetime.UTC
 _EPOCH = _freezegun.real_datetime(1970, 1, 1)
 _MICROSECOND = _datetime.timedelta(microseconds=1)
 _SECOND = 1_000_000
-
-# The real functions, held before anything can replace them. freezegun replaces module
-# attributes by identity, so that these must not sit under a module-level name of their own.
-_REAL: dict[str, Any] = {"sleep": _time.sleep, "monotonic": _time.monotonic, "uuid4": _uuid.uuid4}
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]+)")
@@ -120,7 +111,7 @@ class RealClock:
 
     def __init__(self, mode: str) -> None:
         self._mode = mode
-        self._start = _REAL["monotonic"]()
+        self._start = real_monotonic()
 
     @property
     def now(self) -> _datetime.datetime:
@@ -130,7 +121,7 @@ class RealClock:
     @property
     def elapsed(self) -> float:
         """Seconds since the flow began."""
-        return float(_REAL["monotonic"]() - self._start)
+        return float(real_monotonic() - self._start)
 
     def advance(self, duration: float | str | _datetime.timedelta) -> None:
         """Refused: only virtual time can be moved."""
@@ -183,10 +174,10 @@ class VirtualClock:
             if not _freezegun.freeze_factories:
                 # pytest measures the durations it reports with names of its own module.
                 frozen = freeze_time(self._start.replace(tzinfo=None), ignore=["_pytest.timing"])
-                with _cheap_module_cache():
+                with cheap_module_cache():
                     frozen.start()
                 stack.callback(frozen.stop)
-            stack.enter_context(_replaced(replacements))
+            stack.enter_context(replaced(replacements))
             self._factory = _freezegun.freeze_factories[-1]
             self._origin = self._read()
             yield
@@ -315,117 +306,3 @@ def _to_us(value: _datetime.datetime) -> int:
 
 def _from_us(us: int) -> _datetime.datetime:
     return (_EPOCH + _datetime.timedelta(microseconds=us)).replace(tzinfo=_UTC)
-
-
-# --- replacing functions wherever they were imported by name ------------------------------
-
-#: Module name -> (what it looked like, names in it that hold one of our functions).
-_sites: dict[str, tuple[tuple[int, int], list[tuple[str, Any]]]] = {}
-_freezegun_sites: dict[str, Any] = {}
-
-
-@contextmanager
-def _replaced(replacements: Mapping[Any, Any]) -> Iterator[None]:
-    """Replace functions in every loaded module, and put them back."""
-    if not replacements:
-        yield
-        return
-    by_id = {id(real): stand_in for real, stand_in in replacements.items()}
-    undo: list[tuple[dict[str, Any], str, Any]] = []
-    for name, module in list(sys.modules.items()):
-        if name == __name__ or name.startswith("_pytest"):
-            _sites.setdefault(name, ((0, 0), []))  # it is not a late import
-            continue
-        for attribute, real in _holders(name, module):
-            stand_in = by_id.get(id(real))
-            if stand_in is not None and module.__dict__.get(attribute) is real:
-                undo.append((module.__dict__, attribute, real))
-                module.__dict__[attribute] = stand_in
-    try:
-        yield
-    finally:
-        for namespace, attribute, real in reversed(undo):
-            namespace[attribute] = real
-        _forget_late_imports(replacements)
-
-
-def _holders(name: str, module: ModuleType) -> list[tuple[str, Any]]:
-    namespace = getattr(module, "__dict__", None)
-    if namespace is None:
-        return []
-    look = (id(namespace), len(namespace))
-    known = _sites.get(name)
-    if known is not None and known[0] == look:
-        return known[1]
-    wanted = {id(function) for function in _REAL.values()}
-    found = [(k, v) for k, v in list(namespace.items()) if id(v) in wanted]
-    _sites[name] = (look, found)
-    return found
-
-
-def _forget_late_imports(replacements: Mapping[Any, Any]) -> None:
-    """A module first imported while time was virtual holds a stand-in: give it the real one."""
-    real_of = {id(stand_in): real for real, stand_in in replacements.items()}
-    for name, module in list(sys.modules.items()):
-        if name not in _sites and isinstance(module, ModuleType):
-            for attribute, value in list(module.__dict__.items()):
-                real = real_of.get(id(value))
-                if real is not None:
-                    module.__dict__[attribute] = real
-
-
-@contextmanager
-def _cheap_module_cache() -> Iterator[None]:
-    """Let freezegun recognise an unchanged module by its size instead of its every name.
-
-    Starting a freeze asks `dir()` of every loaded module, 9 ms with Celery loaded; a key of
-    identity and length takes 2 ms. Only our own start uses it, with a cache of its own. It is
-    a private function of freezegun (1.5): where it is missing, starting is merely slower.
-    """
-    names = ("_get_module_attributes_hash", "_GLOBAL_MODULES_CACHE")
-    if not all(hasattr(_freezegun, name) for name in names):
-        yield
-        return
-    kept = {name: getattr(_freezegun, name) for name in names}
-
-    def look(module: ModuleType) -> str:
-        namespace = getattr(module, "__dict__", {})
-        return f"{id(namespace)}-{len(namespace)}"
-
-    _freezegun._get_module_attributes_hash = look
-    _freezegun._GLOBAL_MODULES_CACHE = _freezegun_sites
-    try:
-        yield
-    finally:
-        for name, value in kept.items():
-            setattr(_freezegun, name, value)
-
-
-def real_sleep(seconds_: float) -> None:
-    """`time.sleep` itself, whatever the clock."""
-    _REAL["sleep"](seconds_)
-
-
-def real_monotonic() -> float:
-    """`time.monotonic` itself, whatever the clock."""
-    return float(_REAL["monotonic"]())
-
-
-def real_functions() -> dict[str, Any]:
-    """The real ``sleep``, ``monotonic`` and ``uuid4``, by name."""
-    return dict(_REAL)
-
-
-class SeededUuids:
-    """A stand-in for `uuid.uuid4`: version-4 identifiers from a seed."""
-
-    def __init__(self, seed: int) -> None:
-        self._random = random.Random()  # noqa: S311 - not for secrets
-        self.seed(seed)
-
-    def seed(self, seed: int) -> None:
-        """Begin anew."""
-        self._random.seed(f"celeryflow-uuid-{seed}")
-
-    def __call__(self) -> _uuid.UUID:
-        return _uuid.UUID(int=self._random.getrandbits(128), version=4)

@@ -419,8 +419,8 @@ class Recorder:
         self,
         sender: Any,
         request: Any = None,
-        terminated: bool = False,  # noqa: FBT001, FBT002 - Celery's signature
-        expired: bool = False,  # noqa: FBT001, FBT002
+        terminated: bool = False,
+        expired: bool = False,
         **_: Any,
     ) -> None:
         if not self._mine(sender):

@@ -1,7 +1,7 @@
 """Contexts that were opened and closed leave nothing behind."""
 
 import gc
-import os
+import pathlib
 import threading
 
 import pytest
@@ -13,7 +13,8 @@ from pytest_celeryflow import run_eager, run_worker, simulate
 def _left():
     gc.collect()
     greenlets = sum(type(o) is greenlet and not o.dead for o in gc.get_objects())
-    descriptors = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+    there = pathlib.Path("/proc/self/fd")
+    descriptors = len(list(there.iterdir())) if there.is_dir() else 0
     return threading.active_count(), greenlets, descriptors
 
 

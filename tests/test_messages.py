@@ -112,8 +112,10 @@ def test_an_eta_that_real_time_cannot_reach(app, add):
     assert first == "the workflow does not finish within 20 s of real time"
     assert second.startswith("add#1 waits in its worker for its ETA, 20")
     assert rest == [
-        "Time is real in this mode. In mode 'sim' an ETA or a retry costs nothing; or give a "
-        "longer timeout=."
+        (
+            "Time is real in this mode. In mode 'sim' an ETA or a retry costs nothing; or give a "
+            "longer timeout=."
+        )
     ]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from pytest_celeryflow.broker import channel as base
 from pytest_celeryflow.broker.queues import Broker, Raw
-from pytest_celeryflow.clock import real_monotonic
+from pytest_celeryflow.replacing import real_monotonic
 
 __all__ = ["LiveTransport", "live_broker"]
 

@@ -14,7 +14,7 @@ from pytest_celeryflow import stall
 from pytest_celeryflow.borrow import borrowed, is_configured
 from pytest_celeryflow.broker.queues import Broker
 from pytest_celeryflow.broker.semantics import semantics_of
-from pytest_celeryflow.clock import RealClock, real_monotonic
+from pytest_celeryflow.clock import RealClock
 from pytest_celeryflow.controller import django_fixup_removed
 from pytest_celeryflow.errors import WorkflowStalled
 from pytest_celeryflow.live.pool import joins_refused_in_tasks
@@ -23,6 +23,7 @@ from pytest_celeryflow.live.worker import LiveWorker
 from pytest_celeryflow.modes.protocol import Message, Opening
 from pytest_celeryflow.modes.single import broker_settings, one_task, pending_messages
 from pytest_celeryflow.recorder import Recorder, Workflow
+from pytest_celeryflow.replacing import real_monotonic
 from pytest_celeryflow.results.memory import MemoryBackend
 from pytest_celeryflow.results.values import Values
 

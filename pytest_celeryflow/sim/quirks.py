@@ -25,7 +25,7 @@ from kombu.asynchronous import timer
 from kombu.common import get_node_id
 from kombu.utils.uuid import uuid
 
-from pytest_celeryflow.clock import real_functions
+from pytest_celeryflow.replacing import real_functions
 
 __all__ = ["code_copied_once", "default_arguments"]
 

@@ -31,8 +31,9 @@ from typing import Any, ClassVar, Protocol
 from celery import _state
 from greenlet import getcurrent, greenlet
 
-from pytest_celeryflow.clock import VirtualClock, real_sleep
+from pytest_celeryflow.clock import VirtualClock
 from pytest_celeryflow.errors import CeleryflowError, WorkflowStalled
+from pytest_celeryflow.replacing import real_sleep
 from pytest_celeryflow.sim.fiber import Fiber, Killed
 
 __all__ = ["Move", "Source", "Timer", "World", "first_in_first_out", "microseconds"]
