@@ -29,7 +29,7 @@ from celery.utils.threads import get_ident
 from kombu.serialization import loads
 
 from pytest_celeryflow.broker.queues import Stored
-from pytest_celeryflow.history import Event, History
+from pytest_celeryflow.history import Event, History, Opaque
 from pytest_celeryflow.wiring import Call, take_call, wiring
 
 __all__ = ["Recorder", "Workflow"]
@@ -443,6 +443,38 @@ class Recorder:
             headers = getattr(message, "headers", None) or {}
             reason = str(exc) if exc is not None else "not a task message"
             self.note("rejected", task=headers.get("task"), id=headers.get("id"), reason=reason)
+
+    def called_in_place(
+        self, task: Any, failed: str, call: Any, args: tuple[Any, ...], kwargs: Any
+    ) -> Any:
+        """Call an errback that is called as a function, and record it; what it returns.
+
+        It has no id of its own: the one in the history is made of that of the task that
+        failed. Its first and last arguments, the failed task's request and the text of the
+        traceback, are recorded by name only.
+        """
+        with self.lock:
+            self.executions += 1
+            number = self.executions
+            id_ = f"{failed}/errback-{number}"
+            where = self._where()
+            workflow = self._workflow_of.get(failed)
+            if workflow is not None:
+                self.adopt(id_, workflow)
+                workflow.executions += 1
+        request, exc, _, *more = args
+        of = self._labels.get(failed, failed)
+        told = (Opaque(f"<request of {of}>"), exc, Opaque("<traceback>"), *more)
+        about = {"task": task.name, "id": id_, "execution": number, "worker": where}
+        parent = {"parent": failed, "root": request.root_id, "retries": 0}
+        self.note("started", **about, args=told, kwargs=dict(kwargs), **parent)
+        try:
+            result = call(task, *args, **kwargs)
+        except Exception as error:
+            self.note("failed", **about, error=error)
+            raise
+        self.note("succeeded", **about, result=result)
+        return result
 
     def lose(self, task: str, id: str, reason: str) -> None:  # noqa: A002
         """End the running execution of a task that its worker took with it."""

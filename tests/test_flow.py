@@ -44,6 +44,37 @@ def test_run_of_a_task_takes_its_arguments(app, add, context):
 
 
 @EVERY
+def test_errback_that_is_called_in_place(app, fail, context):
+    """Celery publishes nothing for it and sends no signal; it is in the history all the same."""
+    seen = []
+
+    @app.task(name="shop.alert")
+    def alert(request, exc, traceback):
+        seen.append((request.id, str(exc)))
+        return "told"
+
+    with context(app) as flow:
+        run = flow.run(fail.s().on_error(alert.s()))
+        flow.assert_ran(alert, times=1, state="SUCCESS")
+    assert seen == [(run.result.id, "no stock")]
+    assert run[alert].results == ("told",)
+    assert "<request of fail#1>, ValueError('no stock'), <traceback>" in run.timeline()
+
+
+@EVERY
+def test_errback_that_is_published(app, fail, context):
+    """One that takes the id alone is a task like any other."""
+
+    @app.task(name="shop.alert")
+    def alert(failed):
+        return failed
+
+    with context(app) as flow:
+        run = flow.run(fail.s().on_error(alert.s()))
+    assert run[alert].results == (run.result.id,)
+
+
+@EVERY
 def test_message_protocol_1(app, add, context):
     """Its messages have the task's name and id in the body; the books are right all the same."""
     with context(app, config={"task_protocol": 1}) as flow:

@@ -17,6 +17,7 @@ from pytest_celeryflow.borrow import borrowed
 from pytest_celeryflow.broker.queues import Broker
 from pytest_celeryflow.broker.semantics import MEMORY
 from pytest_celeryflow.clock import RealClock
+from pytest_celeryflow.errbacks import errbacks_recorded
 from pytest_celeryflow.errors import WorkflowStalled
 from pytest_celeryflow.live.transport import live_broker
 from pytest_celeryflow.modes.protocol import Message, Opening
@@ -56,6 +57,7 @@ class EagerMode(Opening):
         stack.enter_context(
             borrowed(self.app, mode=self.name, config=config, backend=backend)
         )
+        stack.enter_context(errbacks_recorded(self.app, self.recorder))
         self.recorder.connect()
         stack.callback(self.recorder.disconnect)
 

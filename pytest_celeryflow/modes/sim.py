@@ -15,6 +15,7 @@ from pytest_celeryflow.borrow import borrowed, is_configured
 from pytest_celeryflow.broker.queues import Broker, Stored
 from pytest_celeryflow.broker.semantics import SEMANTICS, semantics_of
 from pytest_celeryflow.clock import VirtualClock
+from pytest_celeryflow.errbacks import errbacks_recorded
 from pytest_celeryflow.errors import CeleryflowError, WorkflowStalled
 from pytest_celeryflow.modes.protocol import Message, Opening
 from pytest_celeryflow.modes.single import broker_settings, one_task, pending_messages
@@ -95,6 +96,7 @@ class SimMode(Opening):
         config = {**broker_settings(app, url), "task_always_eager": False, **self._config}
         stack.enter_context(borrowed(app, mode=self.name, config=config, backend=make_backend))
         stack.enter_context(watch_waits(app.backend, self.world, self.stalled))
+        stack.enter_context(errbacks_recorded(app, self.recorder))
         self.recorder.connect()
         stack.callback(self.recorder.disconnect)
         self.world.jumped.append(self._note_clock)

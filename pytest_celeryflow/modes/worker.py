@@ -16,6 +16,7 @@ from pytest_celeryflow.broker.queues import Broker
 from pytest_celeryflow.broker.semantics import semantics_of
 from pytest_celeryflow.clock import RealClock
 from pytest_celeryflow.controller import django_fixup_removed
+from pytest_celeryflow.errbacks import errbacks_recorded
 from pytest_celeryflow.errors import WorkflowStalled
 from pytest_celeryflow.live.pool import joins_refused_in_tasks
 from pytest_celeryflow.live.transport import live_broker
@@ -86,6 +87,7 @@ class WorkerMode(Opening):
         )
         stack.enter_context(joins_refused_in_tasks())
         stack.enter_context(django_fixup_removed())
+        stack.enter_context(errbacks_recorded(app, self.recorder))
         self.recorder.connect()
         stack.callback(self.recorder.disconnect)
         self.worker = LiveWorker(
