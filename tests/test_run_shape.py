@@ -300,6 +300,7 @@ def test_what_a_body_publishes_is_told_from_its_link(t):
 
 def test_a_task_that_was_added_to_a_chord(t):
     """It is a member of the header like the others."""
+    pytest.importorskip("redis")
 
     @t.app.task(name="shop.grow", bind=True)
     def grow(self, value):
