@@ -97,6 +97,9 @@ class Recorder:
         self._unlocking = 0
         self._vain_unlocks = 0
         self._connections: list[tuple[Any, Any]] = []
+        #: Called with the id of each new task before it can run. Ids are the same from run to
+        #: run, and a store that outlives a run may hold a result of the last one under it.
+        self.first_seen: Callable[[str], None] = _nothing
         #: Ids whose body was cut off: what it still signals on its way out is not news.
         self.silenced: set[Any] = set()
 
@@ -256,6 +259,8 @@ class Recorder:
         self._place(id_, details.get("parent"), details.get("root"))
         if name == _UNLOCK:
             self._unlockers.add(id_)
+        if id_ not in self._labels:
+            self.first_seen(id_)
         self._complete(name, id_, details)
         self._count(id_, 1)
         self.note("published", task=name, id=id_, **details)
@@ -445,7 +450,7 @@ class Recorder:
             self.note("rejected", task=headers.get("task"), id=headers.get("id"), reason=reason)
 
     def called_in_place(
-        self, task: Any, failed: str, call: Any, args: tuple[Any, ...], kwargs: Any
+        self, errback: Any, failed: str, call: Any, args: tuple[Any, ...], kwargs: Any
     ) -> Any:
         """Call an errback that is called as a function, and record it; what it returns.
 
@@ -465,11 +470,11 @@ class Recorder:
         request, exc, _, *more = args
         of = self._labels.get(failed, failed)
         told = (Opaque(f"<request of {of}>"), exc, Opaque("<traceback>"), *more)
-        about = {"task": task.name, "id": id_, "execution": number, "worker": where}
+        about = {"task": errback.task, "id": id_, "execution": number, "worker": where}
         parent = {"parent": failed, "root": request.root_id, "retries": 0}
         self.note("started", **about, args=told, kwargs=dict(kwargs), **parent)
         try:
-            result = call(task, *args, **kwargs)
+            result = call(errback, *args, **kwargs)
         except Exception as error:
             self.note("failed", **about, error=error)
             raise
@@ -509,6 +514,10 @@ class Recorder:
                 (self._labels[numbers[n]], self._begun[n][1], self._begun[n][0])
                 for n in sorted(numbers)
             ]
+
+
+def _nothing(_: str) -> None:
+    """The default of `Recorder.first_seen`."""
 
 
 def _countdown(eta: str, app: Celery) -> float | None:

@@ -272,6 +272,19 @@ def test_a_failed_test_is_not_blamed_for_its_stubs_too(run):
     result.assert_outcomes(failed=1)
 
 
+def test_shapes_that_differ_are_explained_under_a_plain_assert(run):
+    """In pytest's own words for a failed comparison, at most seven lines."""
+    result = run(
+        """
+    from pytest_celeryflow import shape
+    def test_it(celeryflow_app):
+        assert shape(inc.s(1) | inc.s()) == shape(inc.s(2) | inc.s())
+    """
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["E*chain[[]0[]].args[[]0[]]*"])
+
+
 def test_app_from_the_ini_file(run, pytester):
     """`celeryflow_app` names the user's own."""
     pytester.makepyfile(

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from celery import Celery
+from celery import Celery, states
 
 from pytest_celeryflow import stall
 from pytest_celeryflow.borrow import borrowed, is_configured
@@ -95,6 +95,8 @@ class SimMode(Opening):
         make_backend = select.for_simulation(app, self._backend_name, self.values)
         config = {**broker_settings(app, url), "task_always_eager": False, **self._config}
         stack.enter_context(borrowed(app, mode=self.name, config=config, backend=make_backend))
+        if make_backend is None and select.is_lasting(app):
+            self.recorder.first_seen = self._forget_an_earlier_result
         stack.enter_context(watch_waits(app.backend, self.world, self.stalled))
         stack.enter_context(errbacks_recorded(app, self.recorder))
         self.recorder.connect()
@@ -129,6 +131,10 @@ class SimMode(Opening):
     def _where(self) -> str | None:
         fiber = self.world.fiber
         return fiber.worker.name if fiber is not None and fiber.worker is not None else None
+
+    def _forget_an_earlier_result(self, id_: str) -> None:
+        if self.app.backend.get_task_meta(id_)["status"] != states.PENDING:
+            self.app.backend.forget(id_)
 
     def _note_clock(self) -> None:
         self.recorder.note("clock", now=self.clock.now.isoformat())

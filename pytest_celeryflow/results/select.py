@@ -20,13 +20,16 @@ from pytest_celeryflow.broker.semantics import MEMORY, semantics_of
 from pytest_celeryflow.results.memory import MemoryBackend, NoBackend, PollingBackend
 from pytest_celeryflow.results.values import Values
 
-__all__ = ["BACKENDS", "for_simulation"]
+__all__ = ["BACKENDS", "for_simulation", "is_lasting"]
 
 #: What ``backend=`` accepts by name.
 BACKENDS = ("memory", "redis", "polling")
 
 _REDIS = ("redis", "rediss", "sentinel", "redis+socket", "valkey")
-_SERVERLESS = ("rpc", "file", "django-db", "django-cache", "cache+memory", "db+sqlite", "database+sqlite")
+_SERVERLESS = ("rpc", "file", "django-db", "django-cache", "db+sqlite", "database+sqlite")
+#: Those of them that may still hold what an earlier simulation stored under the same ids. A
+#: test's own transaction takes care of ``django-db``; ``rpc://`` keeps nothing.
+_LASTING = ("file", "django-cache", "db+sqlite", "database+sqlite")
 
 
 def for_simulation(app: Celery, name: str | None, values: Values) -> Callable[[], Any] | None:
@@ -49,12 +52,16 @@ def for_simulation(app: Celery, name: str | None, values: Values) -> Callable[[]
         return _named(app, "redis", values)
     if scheme.startswith(_SERVERLESS) or url in _SERVERLESS:
         return None
-    if scheme in ("cache", "memcache") and "memory" in url:
-        return None
     if url == "disabled" or scheme == "disabled":
         return lambda: NoBackend(app, values)
     counts = _counts_chords(url, app)
     return lambda: (MemoryBackend if counts else PollingBackend)(app, values)
+
+
+def is_lasting(app: Celery) -> bool:
+    """Whether the app's own backend keeps results for longer than a simulation lasts."""
+    url = app.backend_cls or app.conf.result_backend
+    return isinstance(url, str) and url.partition("://")[0].lower().startswith(_LASTING)
 
 
 def _named(app: Celery, name: str, values: Values) -> Callable[[], Any]:

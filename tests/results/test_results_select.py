@@ -27,7 +27,7 @@ def kind(values, name: str | None = None, **settings: str) -> type | None:
         ("disabled://", NoBackend),
         ("rpc://", None),
         ("file:///tmp/results", None),
-        ("cache+memory://", None),
+        ("cache+memory://", MemoryBackend),
         ("db+sqlite:///x.db", None),
     ],
 )
