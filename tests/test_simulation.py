@@ -274,6 +274,22 @@ def test_waiting_in_a_task_on_purpose(app, add, backend):
         assert flow.run(outer.s()).value == 3
 
 
+@pytest.mark.slow
+def test_a_task_that_sleeps_without_end_is_found(app, monkeypatch):
+    """By the number of times, whatever virtual time that takes."""
+    from pytest_celeryflow.sim import world
+
+    monkeypatch.setattr(world, "MAX_IDLE_TIMERS", 1000)
+
+    @app.task(name="shop.watch")
+    def watch():
+        while True:
+            time.sleep(60)
+
+    with simulate(app) as flow, pytest.raises(WorkflowStalled, match=r"no rest: watch#1 went on"):
+        flow.run(watch.s())
+
+
 def test_deadlock_of_waiting_tasks_is_found(app, add):
     """One slot, and the task in it waits for one that needs it."""
 

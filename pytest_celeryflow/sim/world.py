@@ -40,8 +40,9 @@ __all__ = ["Move", "Source", "Timer", "World", "first_in_first_out", "microsecon
 
 _SECOND = 1_000_000
 
-#: More moves than this without the clock or the workflow getting anywhere is a livelock.
-MAX_MOVES = 2_000_000
+#: More timers in a row than this, without anybody being given anything to do, is a livelock: a
+#: task that sleeps and looks without end. One that sleeps a second at a time lasts a day.
+MAX_IDLE_TIMERS = 100_000
 
 #: A test that sleeps so often in a row while nothing happens waits in vain.
 MAX_IDLE_WAITS = 10_000
@@ -140,6 +141,7 @@ class World:
         self.held = 0
         self._vain_look = -1
         self._idle_at, self._idle_waits = -1, 0
+        self._idle_timers = 0
         self._timers: list[tuple[int, int, Timer]] = []
         self._order = count(1)
         self._runnable: dict[Fiber, None] = {}
@@ -308,6 +310,9 @@ class World:
             return False
         if isinstance(move, Timer):
             heapq.heappop(self._timers)
+            self._idle_timers += 1
+        elif not isinstance(move, Fiber):
+            self._idle_timers = 0
         self.make(move)
         return True
 
@@ -406,16 +411,17 @@ class World:
         clock stands at the deadline afterwards.
         """
         __tracebackhide__ = True
-        made = 0
         while True:
             if until():
                 return True
             if self.step():
-                made += 1
-                if made > MAX_MOVES:
+                if self._idle_timers > MAX_IDLE_TIMERS:
+                    self._idle_timers = 0
+                    asleep = ", ".join(fiber.name for fiber in self._blocked if fiber.is_task)
                     raise WorkflowStalled(
-                        f"no rest after {MAX_MOVES:,} moves of the simulation: something "
-                        "publishes or retries without end"
+                        f"no rest: {asleep or 'something'} went on sleeping "
+                        f"{MAX_IDLE_TIMERS:,} times in a row, until {self.clock.now.isoformat()}, "
+                        "while nothing else happened: what it waits for will never be so"
                     )
                 continue
             timer = self._next_timer()
