@@ -129,9 +129,13 @@ class Flow:
                 if not _failed_with(recorder.history[first:], exc):
                     raise
                 raised = exc
-        mode.settle(workflow, timeout)
+        try:
+            mode.settle(workflow, timeout)
+        except WorkflowStalled as exc:
+            outcome = Outcome(_state(result), hung=str(exc))
+        else:
+            outcome = self._outcome(result, workflow, raised)
         elapsed = mode.clock.elapsed - began
-        outcome = self._outcome(result, workflow, raised)
         self._raise_broken()
         ids = set(workflow.ids)
         history = History(e for e in recorder.history[first:] if e.id in ids)
