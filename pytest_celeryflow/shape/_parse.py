@@ -17,6 +17,7 @@ from typing import Any
 
 from pytest_celeryflow.shape._model import Shape
 from pytest_celeryflow.shape._text import METHODS, WORDS
+from pytest_celeryflow.shape._unrolled import spliced, unrolled
 from pytest_celeryflow.shape._value import dotted, from_literal
 
 __all__ = ["parse", "parse_value"]
@@ -67,7 +68,7 @@ def _as_python(text: str) -> str:
 def _shape(node: ast.expr) -> Shape:
     match node:
         case ast.BinOp(op=ast.BitOr()):
-            return Shape(kind="chain", children=_many(_operands(node)))
+            return Shape(kind="chain", children=_steps(_operands(node)))
         case ast.Name(id="ANY"):
             return Shape(kind="any")
         case ast.Name(id="ANY_TASK"):
@@ -88,6 +89,17 @@ def _operands(node: ast.expr) -> list[ast.expr]:
         out.append(node.right)
         node = node.left
     return [node, *reversed(out)]
+
+
+def _steps(nodes: list[ast.expr]) -> tuple[Shape, ...]:
+    """The steps of a chain; a chord with a chain for its body is several."""
+    return spliced((_is_chord(node), step) for node in nodes for step in _many([node]))
+
+
+def _is_chord(node: ast.expr) -> bool:
+    while isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        node = node.func.value
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "chord"
 
 
 def _many(nodes: list[ast.expr]) -> tuple[Shape, ...]:
@@ -126,11 +138,13 @@ def _composed(word: str, node: ast.Call) -> Shape:
             case [ast.List(elts=header)]:
                 return Shape(kind="chord", children=_many(header))
             case [ast.List(elts=header), body]:
-                return Shape(kind="chord", children=_many(header), body=_shape(body))
+                return unrolled(Shape(kind="chord", children=_many(header), body=_shape(body)))
         raise ValueError("chord() takes a list, the header, and the body")
     if word not in ("chain", "group"):
         raise ValueError(f"{word} is not called")
-    return Shape(kind="chain" if word == "chain" else "group", children=_many(node.args))
+    if word == "chain":
+        return Shape(kind="chain", children=_steps(node.args))
+    return Shape(kind="group", children=_many(node.args))
 
 
 def _task(node: ast.expr) -> Shape:

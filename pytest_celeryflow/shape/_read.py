@@ -20,6 +20,7 @@ from typing import Any
 
 from pytest_celeryflow.shape._matchers import ANY
 from pytest_celeryflow.shape._model import Kind, Shape
+from pytest_celeryflow.shape._unrolled import spliced, unrolled
 
 __all__ = [
     "ANY_ORDER",
@@ -137,9 +138,13 @@ def _callbacks(canvas: Mapping[str, Any], option: str, path: str) -> tuple[Shape
 
 def _composed(kind: Kind, canvas: Mapping[str, Any], tasks: Any, path: str) -> Shape:
     members = _members(tasks)
+    children = _read_all(members, path)
+    if kind == "chain":
+        chords = [isinstance(m, Mapping) and m.get("subtask_type") == "chord" for m in members]
+        children = spliced(zip(chords, children, strict=True))
     return Shape(
         kind=kind,
-        children=_read_all(members, path),
+        children=children,
         args=tuple(canvas.get("args") or ()),
         immutable=bool(canvas.get("immutable")),
         any_order=kind == "group" and _any_order(members),
@@ -150,7 +155,7 @@ def _composed(kind: Kind, canvas: Mapping[str, Any], tasks: Any, path: str) -> S
 def _chord(canvas: Mapping[str, Any], path: str) -> Shape:
     members = _members(canvas["kwargs"]["header"])
     body = canvas["kwargs"].get("body")
-    return Shape(
+    chord = Shape(
         kind="chord",
         children=_read_all(members, f"{path}.header"),
         body=None if body is None else read(body, f"{path}.body"),
@@ -160,6 +165,7 @@ def _chord(canvas: Mapping[str, Any], path: str) -> Shape:
         any_order=_any_order(members),
         **_own(canvas, path),
     )
+    return unrolled(chord)
 
 
 def _members(tasks: Any) -> list[Any]:

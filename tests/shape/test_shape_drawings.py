@@ -38,7 +38,7 @@ def test_a_tree(t: SimpleNamespace) -> None:
         "├─┬ resize(1)",
         "│ └ resize(2)",
         "└─▶ publish()",
-        "    notify.si('done')",
+        "notify.si('done')",
     ]
 
 

@@ -13,7 +13,7 @@ import pytest
 from celery import Celery, chain, chord, group, signature
 from celery.canvas import Signature, StampingVisitor, _chain
 
-from pytest_celeryflow.shape import Shape, shape
+from pytest_celeryflow.shape import ANY_TASK, Shape, assert_shape, shape
 
 warnings.filterwarnings("ignore", module="celery.canvas")
 
@@ -95,12 +95,11 @@ def test_a_group_followed_by_a_task(t: SimpleNamespace) -> None:
     ("body", "text"),
     [
         (lambda t: t.publish.s(), "publish()"),
-        (lambda t: t.publish.s() | t.notify.s(), "publish() | notify()"),
         (lambda t: group(t.publish.s(), t.notify.s()), "group(publish(), notify())"),
         (lambda t: chord([t.audit.s()], t.notify.s()), "chord([audit()], notify())"),
         (lambda t: None, None),
     ],
-    ids=["task", "chain", "group", "chord", "none"],
+    ids=["task", "group", "chord", "none"],
 )
 def test_a_chord_with_any_body(t: SimpleNamespace, body: object, text: str | None) -> None:
     found = shape(chord([t.resize.s(1)], body(t)))  # type: ignore[operator]
@@ -243,3 +242,26 @@ def test_a_signature_without_an_app() -> None:
     assert (
         str(shape(Celery(set_as_current=False).signature("x.y") | signature("x.z"))) == "y() | z()"
     )
+
+
+@pytest.mark.parametrize("write", ["in the body", "after the chord", "in a longer chain"])
+def test_what_follows_a_chord_is_read_alike(t: SimpleNamespace, write: str) -> None:
+    """Celery appends to the body, so that nothing tells the ways of writing it apart."""
+    body = t.publish.s() | t.notify.s()
+    canvas = {
+        "in the body": lambda: chord([t.resize.s(1)], body),
+        "after the chord": lambda: chord([t.resize.s(1)], t.publish.s()) | t.notify.s(),
+        "in a longer chain": lambda: chain(chord([t.resize.s(1)], t.publish.s()), t.notify.s()),
+    }[write]()
+    found = shape(canvas)
+    assert str(found) == "chord([resize(1)], publish()) | notify()"
+    assert Shape.parse("chord([resize(1)], publish() | notify())") == Shape.parse(str(found))
+
+
+def test_any_as_a_body_stands_for_all_that_follows(t: SimpleNamespace) -> None:
+    """Also for what is written after the chord."""
+    canvas = t.fetch.s() | chord([t.resize.s(1)], t.publish.s()) | t.notify.s()
+    assert_shape(canvas, t.fetch.s() | chord([t.resize.s(1)], ANY_TASK) | ANY_TASK)
+    assert_shape(canvas, "fetch() | chord([resize(1)], ANY)")
+    with pytest.raises(AssertionError):
+        assert_shape(canvas, "fetch() | chord([resize(2)], ANY)")

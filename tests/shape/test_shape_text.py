@@ -23,7 +23,7 @@ BACK = [
     "chain(a())",
     "chain(a() | b(), c())",
     "chord([])",
-    "chord([a()], b() | c())",
+    "chord([a()], b()) | c()",
     "a().link(b() | c()).on_error(d()).on_error(e())",
     "chain(a(), b()).set(countdown=5, immutable=True)",
     "a().stamp(tenant='x')",
