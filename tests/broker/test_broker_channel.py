@@ -56,11 +56,11 @@ def test_topic_and_fanout_reach_every_matching_queue(connect) -> None:
         Queue("two", fan),
     )
     producer = Producer(connection.default_channel)
-    for key in ("order.new", "order.new.eu", "stock"):
+    for key in ("order.new", "stock.new", "stock"):
         producer.publish(key, exchange=topic, routing_key=key)
     producer.publish("news", exchange=fan)
     assert got(some) == ["order.new"]
-    assert got(every) == ["order.new", "order.new.eu", "stock"]
+    assert got(every) == ["order.new", "stock.new", "stock"]
     assert got(one) == got(two) == ["news"]
 
 

@@ -61,7 +61,7 @@ class Workflow:
 
 
 #: What the older of the two versions that were compared, 5.4 and 5.7, does differently.
-V54 = VERSION[:2] == (5, 4)
+BEFORE_57 = VERSION[:2] < (5, 7)
 PAST = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -70,7 +70,7 @@ def w(name: str, canvas: Callable[[], Any], expected: Any = None, **more: Any) -
 
 
 #: Celery 5.7 stores a failure for a rejected task that will never run again (its issue 4222).
-REJECTED: Any = Hangs() if V54 else Raises("Reject")
+REJECTED: Any = Hangs() if BEFORE_57 else Raises("Reject")
 
 SINGLE = [
     w("task", lambda: t.add.s(1, 2), 3),
@@ -138,7 +138,7 @@ FAILURES = [
         t.system_exit.s,
         # billiard 4.3 reports it as the task's exception, which JSON cannot carry; Celery
         # 5.7 turns it into a lost worker first (`celery/worker/request.py:on_failure`).
-        Hangs() if V54 else Raises("WorkerLostError", "Worker exited prematurely: exitcode 1."),
+        Hangs() if BEFORE_57 else Raises("WorkerLostError", "Worker exited prematurely: exitcode 1."),
         instead={"worker": (Hangs(), "a thread cannot exit as a process does: nobody is told")},
     ),
     w("Reject", t.reject.s, REJECTED, ran={"reject": 1}),
@@ -447,10 +447,10 @@ CALLBACKS = [
     w(
         "errback that fails",
         lambda: with_errback(t.fail.s(), t.refuse.s()),
-        Raises(t.Refused if V54 else ValueError),
-        # 5.4: it escapes from the tracer, and a pool of processes then fails the task, and
+        Raises(t.Refused if BEFORE_57 else ValueError),
+        # Before 5.7: it escapes from the tracer, and a pool of processes then fails the task, and
         # calls the errback, once more (`billiard/pool.py:ApplyResult._set`); threads do not.
-        instead={"worker": (Raises(t.Refused), "one call of the errback less")} if V54 else {},
+        instead={"worker": (Raises(t.Refused), "one call of the errback less")} if BEFORE_57 else {},
     ),
     w(
         "errback after retries",
@@ -491,7 +491,7 @@ DYNAMIC = [
         "replace with a link",
         lambda: with_link(t.replaced_by_chain.s(1), t.note.s()),
         4,
-        ran={"note": 2 if V54 else 1},
+        ran={"note": 2 if BEFORE_57 else 1},
     ),
     w(
         "replace by what fails",
