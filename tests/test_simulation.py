@@ -493,6 +493,18 @@ def test_two_apps_share_the_clock(app, add):
             assert not first.history.only("published", ids=[e.id for e in second.history])
 
 
+def test_a_second_app_does_not_draw_the_ids_of_the_first_again(app, add):
+    """Opening it goes on with the random numbers where they were."""
+    from pytest_celeryflow.borrow import FreshApp
+
+    with simulate(app) as flow:
+        before = {add.delay(n, n).id for n in range(5)}
+        with FreshApp("other", set_as_current=False) as other, simulate(other):
+            after = {add.delay(n, n).id for n in range(5)}
+        flow.drain()
+    assert not before & after
+
+
 @pytest.mark.parametrize(
     ("argument", "message"),
     [

@@ -202,6 +202,48 @@ def test_asyncio_waits_for_a_thread_in_real_time(app):
         assert flow.run(wait.s()).value == 42
 
 
+def test_asyncio_waits_for_what_another_task_does(app):
+    """A future that is set while the loop waits, within the same simulation."""
+    from celery import group
+
+    futures = []
+
+    @app.task
+    def wait():
+        async def wait_for_it():
+            futures.append(asyncio.get_running_loop().create_future())
+            return await futures[0]
+
+        return asyncio.run(wait_for_it())
+
+    @app.task
+    def answer():
+        time.sleep(60)
+        futures[0].set_result("answered")
+
+    with simulate(app) as flow:
+        run = flow.run(group(wait.s(), answer.s()))
+    assert run.value == ["answered", None]
+    assert run.elapsed == 60
+
+
+def test_asyncio_that_waits_in_vain_is_a_stall(app, monkeypatch):
+    """A future that nobody sets, although other threads could."""
+    from pytest_celeryflow.sim import aio
+
+    monkeypatch.setattr(aio, "_PATIENCE", 0.001)
+
+    @app.task(name="shop.wait")
+    def wait():
+        async def for_ever():
+            await asyncio.get_running_loop().create_future()
+
+        asyncio.run(for_ever())
+
+    with simulate(app) as flow:
+        assert "wait#1" in flow.run(wait.s()).verdict.hung
+
+
 def test_random_and_uuid_are_seeded_and_put_back(app):
     """Inside, both follow the seed; afterwards `random` goes on where it was."""
     state = random.getstate()

@@ -76,6 +76,7 @@ class SimMode(Opening):
         semantics = semantics_of(broker_url)
         if self._broker_name is not None:
             semantics = SEMANTICS[self._broker_name]
+        joins = World.current is not None
         self.world = stack.enter_context(_world(self._start, self.seed))
         self.clock = self.world.clock
         began = self.clock.elapsed
@@ -121,7 +122,8 @@ class SimMode(Opening):
             )
             self.workers.append(worker)
             worker.start()
-        self.world.seed(self.seed)
+        if not joins:  # ids that the first app has used must not be drawn again
+            self.world.seed(self.seed)
 
     def _stop_workers(self) -> None:
         self.recorder.disconnect()

@@ -3,7 +3,7 @@
 A loop asks its selector to wait until the next timer is due. The selector is exchanged, for
 as long as the loop runs, for one that looks at real input first and then lets virtual time
 pass (`asyncio/base_events.py:BaseEventLoop._run_once`). A loop that waits for real input
-(sockets, a thread) waits for it in real time, at most a second at a time.
+(sockets, a thread) waits for it in real time, ten seconds at most, once nothing else is left.
 
 Not modelled: uvloop, which is not built on selectors, and loops that ran before the
 simulation began and were never entered again, unless it began inside of them.
@@ -18,12 +18,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from pytest_celeryflow.errors import WorkflowStalled
 from pytest_celeryflow.sim.world import World
 
 __all__ = ["virtual_loops"]
 
 #: Real seconds to wait for real input before virtual time goes on.
 _PATIENCE = 1.0
+#: How often in a row to wait so long for nothing.
+_LOOKS = 10
 
 
 #: Seconds between two moments that virtual time can tell apart.
@@ -40,14 +43,40 @@ class _VirtualSelector:
         events = self.real.select(0)
         if events or timeout == 0:
             return events
-        # The loop's own wake-up pipe is always registered; anything else is real input.
-        outside = len(self.real.get_map()) > 1 or self._loop._default_executor is not None
-        if timeout is None:
-            return self.real.select(None if outside else _PATIENCE)
-        if outside and (events := self.real.select(min(timeout, _PATIENCE))):
-            return events
-        self._world.block(None, timeout)
+        # The loop's own wake-up pipe is always registered; anything else is real input, and so
+        # is what another thread may have to say.
+        outside = len(self.real.get_map()) > 1 or threading.active_count() > 1
+        if timeout is not None:
+            if outside and (events := self.real.select(min(timeout, _PATIENCE))):
+                return events
+            self._world.block(None, timeout)
+            return self.real.select(0)
+        return self._wait_for_others(outside=outside)
+
+    def _wait_for_others(self, *, outside: bool) -> Any:
+        """Wait until somebody gives the loop something to do: another task, or the real world.
+
+        Raises:
+            WorkflowStalled: It is the test that waits, and nobody does.
+        """
+        world, fiber = self._world, self._world.fiber
+        if fiber is not None and outside:
+            world.outside[fiber] = self._look
+        try:
+            world.block(lambda: bool(self._loop._ready) or bool(self.real.select(0)), None)
+        finally:
+            if fiber is not None:
+                world.outside.pop(fiber, None)
+        if fiber is None and not self._loop._ready and not self._look():
+            raise WorkflowStalled(
+                "the test's event loop waits for something that does not come: a future that "
+                "nobody sets, a socket that stays silent"
+            )
         return self.real.select(0)
+
+    def _look(self) -> bool:
+        """Wait in real time for input; whether it came."""
+        return any(self.real.select(_PATIENCE) for _ in range(_LOOKS))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.real, name)

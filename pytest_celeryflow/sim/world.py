@@ -137,6 +137,8 @@ class World:
         self.spinning: list[Callable[[], bool]] = []
         #: Seeds `random` and the identifiers anew.
         self.seed: Callable[[int], None] = _no_seed
+        #: Fibers that wait for real input, and how to wait for it a bounded time.
+        self.outside: dict[Fiber, Callable[[], bool]] = {}
         #: Above zero, only what already runs goes on: no message is delivered.
         self.held = 0
         self._vain_look = -1
@@ -427,6 +429,8 @@ class World:
             timer = self._next_timer()
             if deadline is None:
                 if timer is None or not self._anything_essential():
+                    if self._heard_from_outside():
+                        continue
                     return False
             elif timer is None or timer.due > deadline:
                 if deadline > self.clock.us:
@@ -437,6 +441,14 @@ class World:
             assert timer is not None
             if timer.due > self.clock.us:
                 self._jump(timer.due)
+
+    def _heard_from_outside(self) -> bool:
+        """Whether a fiber that waits for the real world has got what it waits for."""
+        for fiber, look in list(self.outside.items()):
+            if look():
+                self.wake(fiber)
+                return True
+        return False
 
     def _jump(self, us: int) -> None:
         self.clock.set_us(us)

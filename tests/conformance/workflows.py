@@ -60,7 +60,7 @@ class Workflow:
         return self.name
 
 
-#: What the older of the two versions that were compared, 5.4 and 5.7, does differently.
+#: What Celery 5.4 to 5.6 do differently from 5.7.
 BEFORE_57 = VERSION[:2] < (5, 7)
 PAST = datetime(2000, 1, 1, tzinfo=UTC)
 
