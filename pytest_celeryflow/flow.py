@@ -165,14 +165,24 @@ class Flow:
         if raised is not None:
             return Outcome(states.FAILURE, error=raised)
         state = _state(result)
-        if _is_unknown(result, state):
-            return Outcome(state, hung=self._mode.stalled(workflow, result=_waited_for(result)))
+        quiet = self._kept_no_result(workflow)
+        if _is_unknown(result, state, quiet):
+            waited = _waited_for(result, quiet)
+            return Outcome(state, hung=self._mode.stalled(workflow, result=waited))
         try:
-            return Outcome(state, value=_value(result))
+            return Outcome(state, value=_value(result, quiet))
         except WorkflowStalled as exc:
             return Outcome(state, hung=str(exc))
         except Exception as exc:  # noqa: BLE001 - what the workflow raised, told by the Run
             return Outcome(state, error=exc)
+
+    def _kept_no_result(self, workflow: Workflow) -> frozenset[str]:
+        """Ids of tasks that succeeded and ignore their results: to wait for one never ends."""
+        done = self.history.only("succeeded", ids=workflow.ids)
+        tasks = self.app.tasks
+        return frozenset(
+            e.id or "" for e in done if e.task in tasks and tasks[e.task].ignore_result
+        )
 
     def drain(self, *, queue: str | None = None, limit: int | None = None) -> int:
         """Work until nothing is left.
@@ -376,13 +386,13 @@ def _state(result: Any) -> str:
     return str(result.state)
 
 
-def _is_unknown(result: Any, state: str) -> bool:
-    """Whether waiting for the result would never end."""
+def _is_unknown(result: Any, state: str, quiet: frozenset[str]) -> bool:
+    """Whether nothing can be said of the result."""
     if isinstance(result, EagerResult):
         return False
     if isinstance(result, GroupResult):
-        return any(_is_unknown(r, _state(r)) for r in result.results)
-    if getattr(result, "ignored", False):
+        return any(_is_unknown(r, _state(r), quiet) for r in result.results)
+    if getattr(result, "ignored", False) or result.id in quiet:
         return False
     if state in states.READY_STATES:
         return False
@@ -396,13 +406,19 @@ def _is_unknown(result: Any, state: str) -> bool:
     return True
 
 
-def _waited_for(result: Any) -> str:
+def _waited_for(result: Any, quiet: frozenset[str]) -> str:
     if isinstance(result, ResultSet):
-        return next(_waited_for(r) for r in result.results if _is_unknown(r, _state(r)))
+        unknown = (r for r in result.results if _is_unknown(r, _state(r), quiet))
+        return _waited_for(next(unknown), quiet)
     return str(result.id)
 
 
-def _value(result: AsyncResult | ResultSet) -> Any:
+def _value(result: AsyncResult | ResultSet, quiet: frozenset[str]) -> Any:
+    if quiet and not isinstance(result, EagerResult):
+        if isinstance(result, ResultSet):
+            return [_value(each, quiet) for each in result.results]
+        if result.id in quiet:
+            return None
     return result.get(disable_sync_subtasks=False)
 
 

@@ -111,6 +111,22 @@ def test_value_of_a_group_is_a_list(app, add, context):
         assert flow.run(group(add.s(i, i) for i in range(3))).value == [0, 2, 4]
 
 
+@PUBLISHING
+def test_results_that_are_ignored(app, add, context):
+    """The workflow has finished, and there is nothing to wait for."""
+
+    @app.task(name="shop.log", ignore_result=True)
+    def log(*_):
+        return "nobody keeps this"
+
+    with context(app) as flow:
+        for canvas in (log.s(), chain(add.s(1, 2), log.s())):
+            run = flow.run(canvas)
+            assert run.value is None
+            assert run.verdict.ok
+        assert flow.run(group(log.s(), add.s(1, 2))).value == [None, 3]
+
+
 @EVERY
 def test_what_is_no_canvas_is_refused(app, context):
     """With a word on what is one."""
