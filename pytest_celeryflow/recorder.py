@@ -74,6 +74,8 @@ class Recorder:
         self.changed = threading.Condition(self.lock)
         #: Called with each new event, outside the lock; invariants are checked there.
         self.observers: list[Callable[[Event], None]] = []
+        #: Nobody waits in real time: the simulation has one thread.
+        self.alone = False
         #: Grows with each change, so that a waiter knows whether it missed one.
         self.version = 0
         self.live = 0
@@ -165,6 +167,8 @@ class Recorder:
 
     def touch(self) -> None:
         """Wake everyone who waits for a change."""
+        if self.alone:
+            return
         with self.lock:  # the condition's own; entering it by the condition takes longer
             self.version += 1
             self.changed.notify_all()
@@ -370,7 +374,8 @@ class Recorder:
             self._running.setdefault(get_ident(), []).append((task_id, number))
             self._open.setdefault(task_id, []).append(number)
             self._begun[number] = (self._where(), sender.name)
-            self._place(task_id, request.parent_id, request.root_id)
+            if task_id not in self._labels:  # never published: called eagerly
+                self._place(task_id, request.parent_id, request.root_id)
             workflow = self._workflow_of.get(task_id)
             if workflow is not None:
                 workflow.executions += 1

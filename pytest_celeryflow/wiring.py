@@ -56,11 +56,15 @@ def wiring(
 def _options(
     app: Celery, headers: Mapping[str, Any], priority: Any, queue: str
 ) -> dict[str, Any]:
+    hard, soft = headers.get("timelimit") or (None, None)
+    elsewhere = queue != app.conf.task_default_queue
+    told = (priority, hard, soft, *map(headers.get, ("eta", "expires", "shadow")))
+    if not (elsewhere or any(told)):  # by far the most messages
+        return {}
     task = app.tasks.get(headers["task"])
     own = task._get_exec_options() if task is not None else {}
-    hard, soft = headers.get("timelimit") or (None, None)
     found = {
-        "queue": None if queue == app.conf.task_default_queue else queue,
+        "queue": queue if elsewhere else None,
         "priority": priority or None,
         "countdown": _seconds(headers.get("eta"), app),
         "expires": _seconds(headers.get("expires"), app),

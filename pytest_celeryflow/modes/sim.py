@@ -82,6 +82,7 @@ class SimMode(Opening):
         began = self.clock.elapsed
         self._began = self.clock.us
         self.recorder = Recorder(app, lambda: self.clock.elapsed - began, self._where)
+        self.recorder.alone = True
         told, conf = self._config, app.conf
         options = told.get("broker_transport_options", conf.broker_transport_options) or {}
         steps = tuple(options.get("priority_steps") or (0, 3, 6, 9))

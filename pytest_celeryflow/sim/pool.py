@@ -166,6 +166,8 @@ class SimPool(BasePool):
         """Announce the pool's processes, as prefork does in each (`process_initializer`)."""
         self.jobs: dict[int, Job] = {}
         self.waiting: deque[Job] = deque()
+        #: What Celery asks to run -> what a worker runs for it.
+        self.traces: dict[Any, Any] = {}
         self.slots: list[Job | None] = [None] * self.limit
         signals.worker_process_init.send(sender=None)
 
@@ -195,7 +197,7 @@ class SimPool(BasePool):
         name, task_id, request, *message = args
         job = Job(
             self,
-            as_workers_trace(self.app, target),
+            self.traces.get(target) or self._trace(target),
             # A process gets a copy of the request; in ours both sides share the memory.
             (name, task_id, dict(request), *message),
             kwargs or {},
@@ -211,6 +213,10 @@ class SimPool(BasePool):
         self.recorder.job_submitted(job.correlation_id)
         self.waiting.append(job)
         return job
+
+    def _trace(self, target: Any) -> Any:
+        trace = self.traces[target] = as_workers_trace(self.app, target)
+        return trace
 
     def moves(self) -> Iterator[Job]:
         """The next job, if a slot is free."""
