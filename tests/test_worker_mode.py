@@ -195,11 +195,15 @@ def test_priorities_order_what_waits(app) -> None:
 
 
 def test_a_rate_limit_spaces_executions(app) -> None:
-    """20 a second: the second begins a twentieth of a second after the first."""
+    """20 a second: the second begins a twentieth of a second after the first was let through.
+
+    That is when the worker received it; when its thread began is the system's affair.
+    """
     app.tasks["shop.add"].rate_limit = "20/s"
     with run_worker(app) as flow:
-        first, second = flow.run(group(sig(app, "add", i, i) for i in range(2)))["add"]
-    assert second.started_at - first.started_at >= 0.04
+        _, second = flow.run(group(sig(app, "add", i, i) for i in range(2)))["add"]
+        received = flow.history.only("received")[0]
+    assert second.started_at - received.at >= 0.049
 
 
 # --- queues ---
