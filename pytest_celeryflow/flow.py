@@ -16,11 +16,11 @@ from celery.exceptions import NotRegistered
 from celery.result import AsyncResult, EagerResult, GroupResult, ResultSet
 
 from pytest_celeryflow.assertions import Enqueued, check_not_ran, check_ran, enqueued
+from pytest_celeryflow.books import Workflow
 from pytest_celeryflow.clock import Clock
 from pytest_celeryflow.errors import CeleryflowAssertionError, CeleryflowError, WorkflowStalled
 from pytest_celeryflow.history import Event, Execution, History
 from pytest_celeryflow.modes.protocol import Message, Mode
-from pytest_celeryflow.recorder import Workflow
 from pytest_celeryflow.report.timeline import timeline
 from pytest_celeryflow.run import Outcome, Run, task_name
 from pytest_celeryflow.stub import Stub

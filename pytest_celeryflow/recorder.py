@@ -6,57 +6,30 @@ from `celery/worker/strategy.py`, ``task_prerun``, ``task_postrun``, ``task_succ
 own process finds out, `celery/worker/request.py`), ``task_revoked``, ``task_unknown`` and
 ``task_rejected`` from the worker. Publications are read off the broker, where a message is
 in its final form; signals do not tell its queue or its priority.
-
-It also keeps the books on workflows: which task belongs to which, and how much of each is
-still under way. A message counts from its publication until the broker forgets it, a task
-in a pool from its submission until its callbacks have run; a workflow whose count is zero
-is at rest.
 """
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 from celery import Celery, signals
-from celery._state import get_current_task, get_current_worker_task
 from celery.utils.threads import get_ident
 from kombu.serialization import loads
 
+from pytest_celeryflow.books import Books, Workflow
 from pytest_celeryflow.broker.queues import Stored
 from pytest_celeryflow.history import Event, History, Opaque
-from pytest_celeryflow.wiring import Call, take_call, wiring
+from pytest_celeryflow.wiring import take_call, wiring
 
-__all__ = ["Recorder", "Workflow"]
+__all__ = ["Recorder"]
 
 _UNLOCK = "celery.chord_unlock"
 
 
-@dataclass(eq=False)
-class Workflow:
-    """One canvas that was published, and all that came of it.
-
-    Attributes:
-        began: Seconds since the history began.
-        ids: Ids of its tasks in the order of their publication.
-        live: Messages and running tasks of it that are still under way.
-        executions: How many executions of it have begun.
-        immutable: Calls of immutable tasks of the canvas that were not published yet.
-    """
-
-    began: float
-    ids: dict[str, None] = field(default_factory=dict)
-    live: int = 0
-    executions: int = 0
-    immutable: list[Call] = field(default_factory=list)
-
-
-class Recorder:
+class Recorder(Books):
     """Listens to one app for as long as it is connected.
 
     Args:
@@ -68,19 +41,10 @@ class Recorder:
     def __init__(
         self, app: Celery, elapsed: Callable[[], float], where: Callable[[], str | None]
     ) -> None:
+        super().__init__()
         self.app = app
-        self.lock = threading.RLock()
-        #: Notified after each event; those who wait in real time wait on it.
-        self.changed = threading.Condition(self.lock)
         #: Called with each new event, outside the lock; invariants are checked there.
         self.observers: list[Callable[[Event], None]] = []
-        #: Nobody waits in real time: the simulation has one thread.
-        self.alone = False
-        #: Grows with each change, so that a waiter knows whether it missed one.
-        self.version = 0
-        self.live = 0
-        #: Tasks that a pool has taken and is not done with.
-        self.jobs = 0
         #: Executions that began, over all workflows.
         self.executions = 0
         self._elapsed = elapsed
@@ -91,13 +55,8 @@ class Recorder:
         self._running: dict[Any, list[tuple[str, int]]] = {}
         self._open: dict[str, list[int]] = {}
         self._begun: dict[int, tuple[str | None, str]] = {}
-        self._workflow_of: dict[str, Workflow] = {}
-        self._publishing: dict[Any, Workflow] = {}
-        self._unlockers: set[str] = set()
         #: Groups whose chord's body stands in an event.
         self._bodies: set[str] = set()
-        self._unlocking = 0
-        self._vain_unlocks = 0
         self._connections: list[tuple[Any, Any]] = []
         #: Called with the id of each new task before it can run. Ids are the same from run to
         #: run, and a store that outlives a run may hold a result of the last one under it.
@@ -165,14 +124,6 @@ class Recorder:
             observer(event)
         return event
 
-    def touch(self) -> None:
-        """Wake everyone who waits for a change."""
-        if self.alone:
-            return
-        with self.lock:  # the condition's own; entering it by the condition takes longer
-            self.version += 1
-            self.changed.notify_all()
-
     def label(self, id: str, task: str | None) -> str:  # noqa: A002
         """The short name of a task that is the same from run to run."""
         known = self._labels.get(id)
@@ -182,74 +133,9 @@ class Recorder:
             known = self._labels[id] = f"{short}#{self._per_name[short]}"
         return known
 
-    # --- workflows ---
-
-    @contextmanager
-    def publishing(self, workflow: Workflow) -> Iterator[None]:
-        """What this thread publishes meanwhile, outside any task, is of this workflow."""
-        me = get_ident()
-        outer = self._publishing.get(me)
-        self._publishing[me] = workflow
-        try:
-            yield
-        finally:
-            if outer is None:
-                del self._publishing[me]
-            else:
-                self._publishing[me] = outer
-
     def workflow(self) -> Workflow:
         """A new workflow with nothing in it."""
         return Workflow(began=self._elapsed())
-
-    def adopt(self, id: str, workflow: Workflow) -> None:  # noqa: A002
-        """Count a task to a workflow."""
-        self._workflow_of.setdefault(id, workflow)
-        workflow.ids.setdefault(id)
-
-    def job_submitted(self, id: str) -> None:  # noqa: A002
-        """A pool took a task."""
-        with self.lock:
-            self.jobs += 1
-        self._count(id, 1)
-
-    def job_done(self, id: str) -> None:  # noqa: A002
-        """A pool is done with a task, callbacks included."""
-        with self.lock:
-            self.jobs -= 1
-        self._count(id, -1)
-
-    def only_unlocking(self) -> bool:
-        """Whether chords that ask again and again are all that is left, and asked in vain.
-
-        ``celery.chord_unlock`` retries without end while its header is not ready
-        (`celery/app/builtins.py`). With nothing else under way it never will be; it is given
-        three tries each, because the last header task may just have ended.
-        """
-        with self.lock:
-            return 0 < self.live == self._unlocking <= self._vain_unlocks // 3
-
-    def _count(self, id: str | None, by: int) -> None:  # noqa: A002
-        with self.lock:
-            self.live += by
-            if id in self._unlockers:
-                self._unlocking += by
-            workflow = self._workflow_of.get(id or "")
-            if workflow is not None:
-                workflow.live += by
-            self.touch()
-
-    def _place(self, id: str, parent: str | None, root: str | None) -> None:  # noqa: A002
-        """Find the workflow of a task that is published now."""
-        if id in self._workflow_of:
-            return
-        publisher = get_current_worker_task() or get_current_task()
-        running = publisher.request.id if publisher is not None else None
-        candidates = (running, parent, root)
-        found = next((w for c in candidates if (w := self._workflow_of.get(c or ""))), None)
-        found = found or self._publishing.get(get_ident())
-        if found is not None:
-            self.adopt(id, found)
 
     # --- the broker (broker.queues.Watcher) ---
 

@@ -11,9 +11,10 @@ from typing import Any
 
 from celery import Celery
 
+from pytest_celeryflow.books import Workflow
 from pytest_celeryflow.history import Event
 from pytest_celeryflow.modes.protocol import Message
-from pytest_celeryflow.recorder import Recorder, Workflow
+from pytest_celeryflow.recorder import Recorder
 
 __all__ = ["explain"]
 

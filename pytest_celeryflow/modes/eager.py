@@ -13,6 +13,7 @@ from typing import Any
 from celery import Celery
 
 from pytest_celeryflow import stall
+from pytest_celeryflow.books import Workflow
 from pytest_celeryflow.borrow import borrowed
 from pytest_celeryflow.broker.queues import Broker
 from pytest_celeryflow.broker.semantics import MEMORY
@@ -22,7 +23,7 @@ from pytest_celeryflow.errors import WorkflowStalled
 from pytest_celeryflow.live.transport import live_broker
 from pytest_celeryflow.modes.protocol import Message, Opening
 from pytest_celeryflow.modes.single import broker_settings, one_task, pending_messages
-from pytest_celeryflow.recorder import Recorder, Workflow
+from pytest_celeryflow.recorder import Recorder
 from pytest_celeryflow.replacing import real_monotonic
 from pytest_celeryflow.results.memory import MemoryBackend
 from pytest_celeryflow.results.values import Values

@@ -16,8 +16,9 @@ from typing import Any, Protocol, Self
 
 from celery import Celery
 
+from pytest_celeryflow.books import Workflow
 from pytest_celeryflow.clock import Clock
-from pytest_celeryflow.recorder import Recorder, Workflow
+from pytest_celeryflow.recorder import Recorder
 
 __all__ = ["Message", "Mode", "Opening"]
 

@@ -11,6 +11,7 @@ from typing import Any
 from celery import Celery, states
 
 from pytest_celeryflow import stall
+from pytest_celeryflow.books import Workflow
 from pytest_celeryflow.borrow import borrowed, is_configured
 from pytest_celeryflow.broker.queues import Broker, Stored
 from pytest_celeryflow.broker.semantics import SEMANTICS, semantics_of
@@ -19,7 +20,7 @@ from pytest_celeryflow.errbacks import errbacks_recorded
 from pytest_celeryflow.errors import CeleryflowError, WorkflowStalled
 from pytest_celeryflow.modes.protocol import Message, Opening
 from pytest_celeryflow.modes.single import broker_settings, one_task, pending_messages
-from pytest_celeryflow.recorder import Recorder, Workflow
+from pytest_celeryflow.recorder import Recorder
 from pytest_celeryflow.replacing import SeededUuids, real_functions
 from pytest_celeryflow.results import select
 from pytest_celeryflow.results.values import Values
