@@ -372,10 +372,6 @@ class Recorder(Books):
         self.note("succeeded", **about, result=result)
         return result
 
-    def lose(self, task: str, id: str, reason: str) -> None:  # noqa: A002
-        """End the running execution of a task that its worker took with it."""
-        self._finish("lost", task, id, reason=reason)
-
     def _end(self, kind: str, sender: Any, id: str, **details: Any) -> None:  # noqa: A002
         self._finish(kind, sender.name, id, **details)
 

@@ -152,15 +152,12 @@ class World:
 
     # --- waiting ---
 
-    def block(
-        self, ready: Callable[[], bool] | None, timeout: float | None, *, polls: bool = False
-    ) -> bool:
+    def block(self, ready: Callable[[], bool] | None, timeout: float | None) -> bool:
         """Wait until something is so, or for a while; whether it became so.
 
         Args:
             ready: What to wait for, or ``None`` to wait for the time alone.
             timeout: Virtual seconds, or ``None``.
-            polls: The caller will look again and again.
 
         Raises:
             WorkflowStalled: It is the test that waits for a result, and nothing can come.
@@ -172,12 +169,11 @@ class World:
         fiber = self._fibers.get(getcurrent())
         if fiber is None:
             return self._block_test(ready, deadline)
-        polls = polls or bool(fiber.polls)
         if deadline is not None:
             fiber.looked()
             # Celery 5.4 pauses once before it first looks whether the result is there
             # (`celery/backends/asynchronous.py:Drainer.drain_events_until`).
-            essential = fiber.news if polls and not fiber.fresh else _yes
+            essential = fiber.news if fiber.polls and not fiber.fresh else _yes
             fiber.fresh = False
             fiber.timer = self.call_at(
                 deadline, fiber.wake, essential=essential, name=f"{fiber.name} wakes"
