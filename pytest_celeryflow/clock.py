@@ -17,14 +17,14 @@ from __future__ import annotations
 import datetime as _datetime
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 from freezegun import api as _freezegun
 from freezegun import freeze_time
 
 from pytest_celeryflow.errors import CeleryflowError
-from pytest_celeryflow.replacing import cheap_module_cache, real_monotonic, replaced
+from pytest_celeryflow.replacing import real_monotonic, time_frozen
 
 __all__ = ["Clock", "RealClock", "VirtualClock", "seconds"]
 
@@ -170,14 +170,11 @@ class VirtualClock:
         Args:
             replacements: Real function -> its stand-in, in every module that holds it.
         """
-        with ExitStack() as stack:
-            if not _freezegun.freeze_factories:
-                # pytest measures the durations it reports with names of its own module.
-                frozen = freeze_time(self._start.replace(tzinfo=None), ignore=["_pytest.timing"])
-                with cheap_module_cache():
-                    frozen.start()
-                stack.callback(frozen.stop)
-            stack.enter_context(replaced(replacements))
+        frozen = None
+        if not _freezegun.freeze_factories:
+            # pytest measures the durations it reports with names of its own module.
+            frozen = freeze_time(self._start.replace(tzinfo=None), ignore=["_pytest.timing"])
+        with time_frozen(frozen, replacements):
             self._factory = _freezegun.freeze_factories[-1]
             self._origin = self._read()
             yield

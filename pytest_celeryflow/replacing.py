@@ -15,7 +15,9 @@ import sys
 import time as _time
 import uuid as _uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -23,97 +25,155 @@ from freezegun import api as _freezegun
 
 __all__ = [
     "SeededUuids",
-    "cheap_module_cache",
     "real_functions",
     "real_monotonic",
     "real_sleep",
-    "replaced",
+    "time_frozen",
 ]
 
 # The real functions, held before anything can replace them. freezegun replaces module
 # attributes by identity, so that these must not sit under a module-level name of their own.
 _REAL: dict[str, Any] = {"sleep": _time.sleep, "monotonic": _time.monotonic, "uuid4": _uuid.uuid4}
 
-#: Module name -> (what it looked like, names in it that hold one of our functions).
-_sites: dict[str, tuple[tuple[int, int], list[tuple[str, Any]]]] = {}
-_freezegun_sites: dict[str, Any] = {}
+#: What `_look_through` found out about each module, by its name.
+_known: dict[str, _Findings] = {}
+
+
+@dataclass(slots=True)
+class _Findings:
+    """What a module held when it was last looked through."""
+
+    look: tuple[int, int]
+    #: Name -> one of our functions.
+    ours: list[tuple[str, Any]]
+    #: Whether it holds something that freezegun replaces.
+    clocks: bool
+
+
+@cache
+def _clocks() -> frozenset[int]:
+    """What freezegun replaces and what it replaces it with: a module may be seen frozen first."""
+    stand_ins = {id(v) for k, v in vars(_freezegun).items() if k.lower().startswith("fake")}
+    real = getattr(_freezegun, "_real_time_object_ids", None)
+    return frozenset(real | stand_ins) if real else frozenset()
+
+
+def _look_through() -> list[tuple[str, ModuleType, _Findings]]:
+    """Each loaded module that holds a function to replace; one that is unchanged costs nothing."""
+    wanted = {id(function) for function in _REAL.values()}
+    clocks = _clocks()
+    holders = []
+    for name, module in list(sys.modules.items()):
+        namespace = getattr(module, "__dict__", None)
+        if namespace is None or name == __name__:
+            continue
+        look = (id(namespace), len(namespace))
+        found = _known.get(name)
+        if found is None or found.look != look:
+            values = list(namespace.items())
+            found = _known[name] = _Findings(
+                look,
+                [(k, v) for k, v in values if id(v) in wanted],
+                not clocks or any(id(v) in clocks for _, v in values),
+            )
+        if found.ours or found.clocks:
+            holders.append((name, module, found))
+    return holders
 
 
 @contextmanager
-def replaced(replacements: Mapping[Any, Any]) -> Iterator[None]:
-    """Replace functions in every loaded module, and put them back."""
-    if not replacements:
-        yield
-        return
-    by_id = {id(real): stand_in for real, stand_in in replacements.items()}
+def time_frozen(frozen: Any, replacements: Mapping[Any, Any]) -> Iterator[None]:
+    """Start a freeze of freezegun's, replace functions in every loaded module, and undo both.
+
+    Args:
+        frozen: What ``freeze_time`` returned, or ``None`` when one is active already.
+        replacements: Real function -> its stand-in.
+    """
+    holders = _look_through()
+    before = set(sys.modules)
     undo: list[tuple[dict[str, Any], str, Any]] = []
-    for name, module in list(sys.modules.items()):
-        if name == __name__ or name.startswith("_pytest"):
-            _sites.setdefault(name, ((0, 0), []))  # it is not a late import
-            continue
-        for attribute, real in _holders(name, module):
-            stand_in = by_id.get(id(real))
-            if stand_in is not None and module.__dict__.get(attribute) is real:
-                undo.append((module.__dict__, attribute, real))
-                module.__dict__[attribute] = stand_in
-    try:
-        yield
-    finally:
-        for namespace, attribute, real in reversed(undo):
-            namespace[attribute] = real
-        _forget_late_imports(replacements)
+    with ExitStack() as stack:
+        if frozen is not None:
+            with _freezegun_sees({name: module for name, module, found in holders if found.clocks}):
+                frozen.start()
+            stack.callback(_stop, frozen, before)
+        stack.callback(_forget_late_imports, replacements, before)
+        by_id = {id(real): stand_in for real, stand_in in replacements.items()}
+        for name, module, found in holders:
+            if name.startswith("_pytest"):
+                continue
+            for attribute, real in found.ours:
+                stand_in = by_id.get(id(real))
+                if stand_in is not None and module.__dict__.get(attribute) is real:
+                    undo.append((module.__dict__, attribute, real))
+                    module.__dict__[attribute] = stand_in
+        try:
+            yield
+        finally:
+            for namespace, attribute, real in reversed(undo):
+                namespace[attribute] = real
 
 
-def _holders(name: str, module: ModuleType) -> list[tuple[str, Any]]:
-    namespace = getattr(module, "__dict__", None)
-    if namespace is None:
-        return []
-    look = (id(namespace), len(namespace))
-    known = _sites.get(name)
-    if known is not None and known[0] == look:
-        return known[1]
-    wanted = {id(function) for function in _REAL.values()}
-    found = [(k, v) for k, v in list(namespace.items()) if id(v) in wanted]
-    _sites[name] = (look, found)
-    return found
+def _stop(frozen: Any, before: set[str]) -> None:
+    with _freezegun_sees(_late_imports(before)):
+        frozen.stop()
 
 
-def _forget_late_imports(replacements: Mapping[Any, Any]) -> None:
+def _late_imports(before: set[str]) -> dict[str, ModuleType]:
+    return {name: module for name, module in list(sys.modules.items()) if name not in before}
+
+
+def _forget_late_imports(replacements: Mapping[Any, Any], before: set[str]) -> None:
     """A module first imported while time was virtual holds a stand-in: give it the real one."""
     real_of = {id(stand_in): real for real, stand_in in replacements.items()}
-    for name, module in list(sys.modules.items()):
-        if name not in _sites and isinstance(module, ModuleType):
+    for module in _late_imports(before).values():
+        if isinstance(module, ModuleType):
             for attribute, value in list(module.__dict__.items()):
                 real = real_of.get(id(value))
                 if real is not None:
                     module.__dict__[attribute] = real
 
 
-@contextmanager
-def cheap_module_cache() -> Iterator[None]:
-    """Let freezegun recognise an unchanged module by its size instead of its every name.
+class _Sys:
+    """`sys` with other modules."""
 
-    Starting a freeze asks `dir()` of every loaded module, 9 ms with Celery loaded; a key of
-    identity and length takes 2 ms. Only our own start uses it, with a cache of its own. It is
-    a private function of freezegun (1.5): where it is missing, starting is merely slower.
+    def __init__(self, modules: dict[str, ModuleType]) -> None:
+        self.modules = modules
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys, name)
+
+
+@contextmanager
+def _freezegun_sees(modules: dict[str, ModuleType]) -> Iterator[None]:
+    """Let freezegun look at these modules alone while it starts or stops.
+
+    It asks `dir()` of every loaded module, 9 ms with Celery loaded, and looks each up again.
+    Its ``sys`` and its cache are private (freezegun 1.5): where they are missing, starting is
+    merely slower.
     """
-    names = ("_get_module_attributes_hash", "_GLOBAL_MODULES_CACHE")
-    if not all(hasattr(_freezegun, name) for name in names):
+    ours = {
+        "sys": _Sys(modules),
+        "_get_module_attributes_hash": _look,
+        "_GLOBAL_MODULES_CACHE": _freezegun_cache,
+    }
+    if not all(hasattr(_freezegun, name) for name in ours):
         yield
         return
-    kept = {name: getattr(_freezegun, name) for name in names}
-
-    def look(module: ModuleType) -> str:
-        namespace = getattr(module, "__dict__", {})
-        return f"{id(namespace)}-{len(namespace)}"
-
-    _freezegun._get_module_attributes_hash = look
-    _freezegun._GLOBAL_MODULES_CACHE = _freezegun_sites
+    kept = {name: getattr(_freezegun, name) for name in ours}
+    vars(_freezegun).update(ours)
     try:
         yield
     finally:
-        for name, value in kept.items():
-            setattr(_freezegun, name, value)
+        vars(_freezegun).update(kept)
+
+
+def _look(module: ModuleType) -> str:
+    namespace = getattr(module, "__dict__", {})
+    return f"{id(namespace)}-{len(namespace)}"
+
+
+_freezegun_cache: dict[str, Any] = {}
 
 
 def real_sleep(seconds_: float) -> None:

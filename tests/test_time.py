@@ -3,7 +3,9 @@
 import asyncio
 import datetime
 import random
+import sys
 import time
+import types
 import uuid
 from datetime import datetime as imported_datetime
 from datetime import timedelta
@@ -333,3 +335,14 @@ def test_bad_lengths_of_time(given):
     """What is none is refused, and told how to write one."""
     with pytest.raises(ValueError, match="is not a length of time: give seconds"):
         seconds(given)
+
+
+def test_a_module_first_seen_frozen_is_virtual_later(app, monkeypatch):
+    """What a module holds is judged the same whether or not the user's freeze was on then."""
+    module = types.ModuleType("seen_frozen_first")
+    monkeypatch.setitem(sys.modules, "seen_frozen_first", module)
+    module.datetime = imported_datetime
+    with freeze_time("2020-01-01"), simulate(app):
+        pass
+    with simulate(app) as flow:
+        assert module.datetime.now(datetime.UTC) == flow.clock.now
