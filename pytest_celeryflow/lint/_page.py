@@ -1,0 +1,138 @@
+"""The page of the documentation that describes the rules, made of their docstrings.
+
+``python -m pytest_celeryflow.lint._page`` prints it; a test compares it with the committed page.
+
+Relies on no Celery symbol.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+
+from pytest_celeryflow.lint._rule import Rule
+from pytest_celeryflow.lint.rules import RULES
+
+__all__ = ["PRELUDE", "page"]
+
+#: What all examples start with.
+PRELUDE = """\
+import datetime
+
+from celery import Celery, chain, chord, group
+from kombu import Queue
+
+app = Celery("shop", broker="redis://localhost", backend="redis://localhost")
+app.conf.task_time_limit = 600
+
+
+@app.task(name="shop.tasks.fetch")
+def fetch(url):
+    return f"the image at {url}"
+
+
+@app.task(name="shop.tasks.resize")
+def resize(image, size):
+    return f"{image} in {size}"
+
+
+@app.task(name="shop.tasks.publish")
+def publish(images):
+    return len(images)
+
+
+@app.task(name="shop.tasks.notify")
+def notify(text):
+    print(text)
+"""
+
+_INTRODUCTION = """\
+# Lint
+
+Known traps of Celery, found in a workflow or an app before anything is published. Nothing is run
+and nothing is connected.
+
+## `lint(canvas_or_app, app=None) -> list[Finding]`
+
+Given a canvas, it applies the rules `CF1xx`; given a Celery app, the rules `CF2xx`, to its settings
+and to the tasks that a worker would import. For a canvas, `app` is the app that would publish it;
+by default its own. An app that is not configured at all can be given: a rule that needs a
+setting is silent.
+
+A `Finding` has `code`, `rule`, `message`, `path`, `hint` (how to repair it), `url` (its rule,
+such as [lint.md#cf104-arguments-do-not-fit](lint.md#cf104-arguments-do-not-fit)) and `task`. `path` is a place in the canvas, written as in the failures of `assert_shape`
+(`chain[1].header[3]`), or the name of a task or setting.
+
+## `assert_clean(canvas_or_app, ignore=(), app=None)`
+
+Raises `CeleryflowAssertionError` if anything is found. The message groups the findings by rule.
+
+## Silencing a rule
+
+| where | how |
+|---|---|
+| everywhere | `assert_clean(…, ignore=("CF104",))` |
+| one place of a canvas and all below it | `ignore=("CF104@chain[1]",)` |
+| one task, by the last parts of its name | `ignore=("CF104@notify",)` |
+| one task, in its own code | `@app.task(celeryflow_ignore=("CF104",))` |
+
+There is no mark to put on a signature. Its options and stamps are sent, so that a mark would change
+the message, and an attribute of the object is gone as soon as `|`, `chain` or `group` clones it.
+"""
+
+
+def page() -> str:
+    """Return the reference page, in Markdown."""
+    parts = [_INTRODUCTION, "## The rules\n", _table(), _what_examples_share()]
+    parts += [_described(rule) for rule in RULES]
+    return "\n".join(parts)
+
+
+def _table() -> str:
+    rows = [f"| [{rule.code}](#{_anchor(rule)}) | {rule.name} | {rule.summary} |" for rule in RULES]
+    return "\n".join(["| code | name | what it finds |", "|---|---|---|", *rows, ""])
+
+
+def _what_examples_share() -> str:
+    return (
+        "The examples below start with this. The last line of each is what is given to `lint`; the "
+        f"first has this one finding, the second none.\n\n```python\n{PRELUDE}```\n"
+    )
+
+
+def _described(rule: Rule) -> str:
+    sections = rule.sections
+    silence = f'`ignore=("{rule.code}",)`'
+    if "task=" in _source_of(rule):
+        silence += f', or `celeryflow_ignore=("{rule.code}",)` on the task'
+    return "\n\n".join(
+        [
+            f"## {rule.code} {rule.name}",
+            rule.summary,
+            f"**Sees** {_sentence(sections['Sees'])}",
+            f"**Why** {_sentence(sections['Why'])}",
+            f"**Celery** {_sentence(sections['Celery'])}",
+            f"**Repair** {_sentence(sections['Repair'])}",
+            f"**Silence** {silence}.",
+            "Found:",
+            f"```python\n{sections['Bad']}\n```",
+            "Clean:",
+            f"```python\n{sections['Good']}\n```\n",
+        ]
+    )
+
+
+def _sentence(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _anchor(rule: Rule) -> str:
+    return rule.url.partition("#")[2]
+
+
+def _source_of(rule: Rule) -> str:
+    return inspect.getsource(rule.check)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())
