@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         UnsupportedFault,
         WorkflowStalled,
     )
+    from pytest_celeryflow.faults import CrashPoint, Fault
     from pytest_celeryflow.flow import Flow
     from pytest_celeryflow.history import Event, Execution, History
     from pytest_celeryflow.run import Run
@@ -41,8 +42,10 @@ _HOME = {
     "ANY_TASK": "shape",
     "CeleryflowAssertionError": "errors",
     "CeleryflowError": "errors",
+    "CrashPoint": "faults",
     "Event": "history",
     "Execution": "history",
+    "Fault": "faults",
     "Flow": "flow",
     "History": "history",
     "Run": "run",
@@ -64,8 +67,10 @@ __all__ = [
     "ANY_TASK",
     "CeleryflowAssertionError",
     "CeleryflowError",
+    "CrashPoint",
     "Event",
     "Execution",
+    "Fault",
     "Flow",
     "History",
     "Run",

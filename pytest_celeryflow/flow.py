@@ -20,6 +20,7 @@ from pytest_celeryflow.books import Workflow
 from pytest_celeryflow.clock import Clock
 from pytest_celeryflow.errors import CeleryflowAssertionError, CeleryflowError, WorkflowStalled
 from pytest_celeryflow.history import Event, Execution, History
+from pytest_celeryflow.planner import Faults
 from pytest_celeryflow.modes.protocol import Message, Mode
 from pytest_celeryflow.report.timeline import timeline
 from pytest_celeryflow.run import Outcome, Run, task_name
@@ -43,6 +44,7 @@ class Flow:
     def __init__(self, mode: Mode) -> None:
         self._mode = mode
         self._stack = ExitStack()
+        self._faults: Faults | None = None
         self._stubs: dict[str, Stub] = {}
         self._invariants: list[tuple[str, Callable[[], Any]]] = []
         self._wishes: dict[str, bool] = {}
@@ -67,6 +69,13 @@ class Flow:
     def history(self) -> History:
         """Everything that happened since the flow was opened."""
         return self._mode.recorder.history
+
+    @property
+    def faults(self) -> Faults:
+        """What can go wrong: ``flow.faults.crash(task, at=CrashPoint.IN_BODY)``."""
+        if self._faults is None:
+            self._faults = Faults(self._mode, self._name, self._stack)
+        return self._faults
 
     @property
     def beat(self) -> Beat:
@@ -132,9 +141,11 @@ class Flow:
         try:
             mode.settle(workflow, timeout)
         except WorkflowStalled as exc:
-            outcome = Outcome(_state(result), hung=str(exc))
+            with mode.looking():
+                outcome = Outcome(_state(result), hung=str(exc))
         else:
-            outcome = self._outcome(result, workflow, raised)
+            with mode.looking():
+                outcome = self._outcome(result, workflow, raised)
         elapsed = mode.clock.elapsed - began
         self._raise_broken()
         ids = set(workflow.ids)
@@ -253,8 +264,9 @@ class Flow:
         """
         name = self._name(task)
         if name not in self._stubs:
-            self._stubs[name] = Stub(self.app.tasks[name])
-            self._stack.enter_context(self._stubs[name].installed())
+            task = self.app.tasks[name]
+            self._stubs[name] = Stub(task)
+            self._stack.enter_context(self._mode.bodies.wrapped(task, self._stubs[name]))
         return self._stubs[name]
 
     def _name(self, task: Any) -> str:
@@ -376,6 +388,8 @@ class Flow:
                 self._raise_broken()
                 for stub in self._stubs.values():
                     stub.check()
+                if self._faults is not None:
+                    self._faults.check()
 
 
 def _state(result: Any) -> str:

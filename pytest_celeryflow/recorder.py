@@ -21,7 +21,7 @@ from kombu.serialization import loads
 
 from pytest_celeryflow.books import Books, Workflow
 from pytest_celeryflow.broker.queues import Stored
-from pytest_celeryflow.history import Event, History, Opaque
+from pytest_celeryflow.history import KINDS, Event, History, Opaque
 from pytest_celeryflow.wiring import take_call, wiring
 
 __all__ = ["Recorder"]
@@ -169,6 +169,10 @@ class Recorder(Books):
             if take_call(workflow.immutable, name, details["args"], details["kwargs"]):
                 wired["immutable"] = True
 
+    def duplicated(self, message: Stored) -> None:
+        """A message came in twice."""
+        self._count(message.task_id, 1)
+
     def delivered(self, message: Stored) -> None:
         """A message was handed to a consumer: Celery's own signal tells of it."""
 
@@ -177,8 +181,8 @@ class Recorder(Books):
         id_ = message.task_id
         if id_ is None:
             return
-        kind = "acked" if how == "acked" else "rejected"
-        reason: dict[str, Any] = {} if how in ("acked", "rejected") else {"reason": how}
+        kind = how if how in ("acked", "dropped") else "rejected"
+        reason: dict[str, Any] = {} if how in KINDS else {"reason": how}
         self._count(id_, -1)
         self.note(kind, task=message.task, id=id_, **reason)
 
@@ -392,6 +396,34 @@ class Recorder(Books):
         if mine is None and opened:
             return opened.pop(0)
         return None
+
+    def lost(
+        self,
+        task: str,
+        id: str,  # noqa: A002
+        who: Any,
+        reason: str,
+        outcome: tuple[str, dict[str, Any]] | None = None,
+    ) -> None:
+        """A process or a worker is gone, and with it what it was doing.
+
+        Args:
+            task: Name of the task.
+            id: Its id.
+            who: Identifies the thread or greenlet that ran it, as Celery's `get_ident`.
+            reason: What happened.
+            outcome: How the execution had ended, where that was stored before.
+        """
+        with self.lock:
+            number = self._which(id)
+            worker = self._begun[number][0] if number is not None else None
+            self._running.pop(who, None)
+        about = {"task": task, "id": id, "worker": worker}
+        if outcome is not None and number is not None:
+            kind, told = outcome
+            self.note(kind, **about, execution=number, **told)
+            number = None
+        self.note("lost", **about, execution=number, reason=reason)
 
     def running(self) -> list[tuple[str, str, str | None]]:
         """Label, task and worker of each execution that has not ended, oldest first."""

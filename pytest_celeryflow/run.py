@@ -81,7 +81,8 @@ class Verdict:
     """What went wrong with a workflow as a whole, as at-least-once delivery sees it.
 
     Attributes:
-        lost: Labels of tasks that were published and never finished.
+        lost: Labels of tasks that were published and never finished: they neither returned
+            nor raised. One that Celery reports with ``WorkerLostError`` is among them.
         duplicated: Labels of tasks that finished more than once.
         hung: Why the workflow can never end, in words, or ``None``.
     """
@@ -252,6 +253,7 @@ class Run:
         """What was lost, what finished twice, what hangs."""
         finished: dict[str, int] = {}
         ended: set[str] = set()
+        cut_off: set[str] = set()
         published: dict[str, str] = {}
         for event in self.history:
             if event.id is None or event.label is None:
@@ -260,7 +262,10 @@ class Run:
                 published.setdefault(event.id, event.label)
             if event.kind == "succeeded":
                 finished[event.id] = finished.get(event.id, 0) + 1
-            if event.kind in _FINISHED:
+            if event.kind == "lost":
+                cut_off.add(event.id)
+            reported = event.kind == "failed" and event.execution is None
+            if event.kind in _FINISHED and not (reported and event.id in cut_off):
                 ended.add(event.id)
         lost = tuple(label for id_, label in published.items() if id_ not in ended)
         twice = tuple(published[id_] for id_, times in finished.items() if times > 1)

@@ -1,20 +1,11 @@
-"""A strict double for a task inside a real workflow.
-
-The task's body is replaced where Celery's tracer finds it: `Task.run`, and the tracer that
-a worker built before (`celery/app/trace.py:build_tracer` keeps ``run`` in a closure).
-Everything around the body (serialisation, retries by the tracer, callbacks, chords) stays.
-"""
+"""A strict double for a task inside a real workflow: it takes the place of the task's body."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
-
-from celery.app.trace import build_tracer
 
 from pytest_celeryflow.clock import seconds
 from pytest_celeryflow.errors import CeleryflowAssertionError
@@ -78,7 +69,8 @@ class Stub:
         self._open = _Step()
         return self
 
-    def _run(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, _: Any, *args: Any, **kwargs: Any) -> Any:
+        """Do what the stub was told, instead of the body (`injection.bodies.Wrapper`)."""
         self.calls.append((args, kwargs))
         steps = self._steps or [self._open]
         step = steps[min(len(self.calls), len(steps)) - 1]
@@ -87,24 +79,6 @@ class Stub:
         if step.error is not None:
             raise step.error
         return step.value
-
-    @contextmanager
-    def installed(self) -> Iterator[None]:
-        """Replace the task's body, and put it back."""
-        task = self._task
-        # ``autoretry_for`` wraps the body, and keeps it so (`celery/app/autoretry.py`).
-        body = "_orig_run" if hasattr(task, "_orig_run") else "run"
-        names = (body, "__trace__")
-        kept = {name: task.__dict__[name] for name in names if name in task.__dict__}
-        setattr(task, body, self._run)
-        if "__trace__" in kept:
-            task.__trace__ = build_tracer(task.name, task, task.app.loader, app=task.app)
-        try:
-            yield
-        finally:
-            for name in names:
-                task.__dict__.pop(name, None)
-            task.__dict__.update(kept)
 
     def check(self) -> None:
         """Fail if it was never called.

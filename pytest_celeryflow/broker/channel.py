@@ -8,6 +8,7 @@ kombu 5.3 to 5.7). A transport belongs to the broker that its URL's host names.
 
 from __future__ import annotations
 
+import errno
 import itertools
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -156,6 +157,12 @@ class Channel(virtual.Channel):
         if queue is not None:
             self.broker.remove_consumer(queue, self)
 
+    def abandon(self) -> None:
+        """It is gone without a word: the broker has what was unacknowledged."""
+        self.do_restore = False
+        self.qos._delivered.clear()
+        self.broker.abandon(self)
+
     def can_consume(self) -> bool:
         """Whether this channel could be given a message now."""
         connection = self.connection
@@ -182,6 +189,9 @@ class Transport(virtual.Transport):
     served: ClassVar[dict[str, tuple[Broker, Any, virtual.BrokerState]]] = {}
     _hosts: ClassVar[Any] = itertools.count(1)
 
+    #: Those that Celery's consumer and kombu's publishing recover from.
+    connection_errors = (*virtual.Transport.connection_errors, ConnectionError)
+
     implements = virtual.Transport.implements.extend(
         asynchronous=False,
         exchange_type=frozenset(["direct", "topic", "fanout"]),
@@ -198,6 +208,8 @@ class Transport(virtual.Transport):
             ) from None
         self.driver_type = self.broker.semantics.driver_type
         self.driver_name = "celeryflow"
+        #: Whether the broker has broken it off.
+        self.broken = False
         #: Whether somebody waits in `drain_events`, so that a message can be delivered.
         self.receiving = False
 
@@ -205,8 +217,33 @@ class Transport(virtual.Transport):
         """There is no client library."""
         return "N/A"
 
+    def establish_connection(self) -> Any:
+        """Connect.
+
+        Raises:
+            ConnectionError: The broker is away.
+        """
+        self.broken = False
+        self.check()
+        self.broker.connections[self] = None
+        return super().establish_connection()
+
+    def close_connection(self, connection: Any) -> None:
+        """Disconnect."""
+        self.broker.connections.pop(self, None)
+        super().close_connection(connection)
+
+    def break_off(self) -> None:
+        """The broker is gone: what was delivered over this connection is not this one's any more."""
+        self.broken = True
+        for channel in list(self.channels):
+            channel.abandon()
+
     def check(self) -> None:
         """Raise a connection error when the broker cannot be reached."""
+        self.broker.reached()
+        if self.broken:
+            raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
 
     @classmethod
     @contextmanager

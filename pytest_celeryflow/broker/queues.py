@@ -16,13 +16,16 @@ from typing import Any, Protocol
 
 from pytest_celeryflow.broker.semantics import Place, Semantics
 
-__all__ = ["Broker", "Consumer", "Raw", "Silent", "Stored", "Watcher"]
+__all__ = ["Broker", "Connection", "Consumer", "Raw", "Silent", "Stored", "Watcher"]
 
 #: A message as kombu's virtual channel writes it.
 Raw = dict[str, Any]
 
 #: Queues of Celery's remote control end so (`kombu/pidbox.py`).
 _CONTROL = ".pidbox"
+
+#: Who has a message whose consumer is gone.
+_NOBODY = "nobody"
 
 
 class Alarm(Protocol):
@@ -45,6 +48,7 @@ class Stored:
         alarm: What will give it back unless it is acknowledged before.
         told: Name and id of the task, where a watcher had to look into the body for them.
         forgotten: It is out, and an acknowledgement of its twin has settled it as well.
+        orphaned: It is out, and whoever had it is gone.
     """
 
     raw: Raw
@@ -55,6 +59,7 @@ class Stored:
     alarm: Alarm | None = None
     told: tuple[str, str] | None = None
     forgotten: bool = False
+    orphaned: bool = False
 
     @property
     def headers(self) -> dict[str, Any]:
@@ -108,6 +113,13 @@ class Consumer(Protocol):
         """Whether its prefetch limit leaves room."""
 
 
+class Connection(Protocol):
+    """A connection that can be broken."""
+
+    def break_off(self) -> None:
+        """Break it: whoever uses it finds out."""
+
+
 class Watcher(Protocol):
     """Told of every change, under the broker's lock."""
 
@@ -117,8 +129,11 @@ class Watcher(Protocol):
     def delivered(self, message: Stored) -> None:
         """A message was handed to a consumer."""
 
+    def duplicated(self, message: Stored) -> None:
+        """A message came in twice; this is the second."""
+
     def settled(self, message: Stored, how: str) -> None:
-        """A message is gone for good: ``acked``, ``rejected``, ``purged``."""
+        """A message is gone for good: ``acked``, ``rejected``, ``purged``, ``dropped``."""
 
     def returned(self, message: Stored) -> None:
         """A message is back in its queue after it was delivered."""
@@ -131,6 +146,9 @@ class Silent:
     """A watcher that watches nothing."""
 
     def published(self, message: Stored) -> None:
+        """See `Watcher`."""
+
+    def duplicated(self, message: Stored) -> None:
         """See `Watcher`."""
 
     def delivered(self, message: Stored) -> None:
@@ -187,6 +205,14 @@ class Broker:
         self.handed_out: Callable[[Stored], None] = _ignore
         #: Deliver from this queue alone (and to remote control), when it is set.
         self.only: str | None = None
+        #: How many copies of a message that is published arrive.
+        self.copies: Callable[[Stored], int] = _one
+        #: Whether the acknowledgement of a message is lost.
+        self.loses_ack: Callable[[Stored], bool] = _never
+        #: Called when somebody connects or publishes; raises while the broker is away.
+        self.reached: Callable[[], None] = _nothing
+        #: Connections that are open, oldest first.
+        self.connections: dict[Connection, None] = {}
         self._pauses = 0
         self._steps = priority_steps
         self._queues: dict[str, _Queue] = {}
@@ -253,12 +279,28 @@ class Broker:
             level = self.semantics.level(priority, known.arguments, self._steps)
             message = Stored(raw, queue, next(self._numbers), level)
             self.watcher.published(message)
-            known.levels.setdefault(level, deque()).append(message)
+            copies = self.copies(message)
+            if not copies:
+                self.watcher.settled(message, "dropped")
+                return message
+            waiting = known.levels.setdefault(level, deque())
+            waiting.append(message)
+            for _ in range(copies - 1):
+                waiting.append(twin := self._twin(message))
+                self.watcher.duplicated(twin)
             alone = not known.consumers and message.task_id is not None
         if alone:
             self.unconsumed(queue)
         self.changed()
         return message
+
+    def _twin(self, message: Stored) -> Stored:
+        properties = message.raw["properties"]
+        tag = f"{message.tag}.twin-{next(self._tags)}"
+        raw = {**message.raw, "properties": {**properties, "delivery_tag": tag}}
+        twin = Stored(raw, message.queue, next(self._numbers), message.level)
+        twin.told = message.told
+        return twin
 
     def put_back(self, message: Stored, place: Place) -> None:
         """Give a delivered message back to its queue, marked as redelivered."""
@@ -272,8 +314,14 @@ class Broker:
     def reappear(self, message: Stored) -> Stored:
         """Put a copy of a message that is out into its queue: its visibility has timed out.
 
-        The first delivery stays out. Whoever has it may finish and acknowledge it.
+        The first delivery stays out. Whoever has it may finish and acknowledge it; where they
+        are gone, the message itself is put back.
         """
+        if message.orphaned:
+            message.orphaned = False
+            self._out.pop((_NOBODY, message.tag))
+            self.put_back(message, self.semantics.restored)
+            return message
         with self.lock:
             twin = Stored(message.raw, message.queue, next(self._numbers), message.level, True)
             twin.told = message.told
@@ -327,7 +375,9 @@ class Broker:
         """
         with self.lock:
             message = self._pop(channel, tag)
-            if message is not None:
+            if message is not None and how == "acked" and self.loses_ack(message):
+                self.put_back(message, self.semantics.restored)
+            elif message is not None:
                 if tag in self._twins:
                     self._forget(tag)
                 self.watcher.settled(message, how)
@@ -349,6 +399,37 @@ class Broker:
             self.watcher.settled(message, "acked")
         self.changed()
         return None
+
+    def cut(self) -> int:
+        """Break every connection; how many there were."""
+        broken, self.connections = list(self.connections), {}
+        for connection in broken:
+            connection.break_off()
+        self.changed()
+        return len(broken)
+
+    def abandon(self, channel: Any) -> None:
+        """A channel is gone without a word, and with it whoever had its messages.
+
+        They are back at once where the broker notices (RabbitMQ), and when their visibility
+        times out where it does not (Redis).
+        """
+        with self.lock:
+            for queue in self._queues.values():
+                queue.consumers = [c for c in queue.consumers if c != channel]
+            tags = [tag for owner, tag in self._out if owner == channel]
+            gone = [(tag, m) for tag in tags for m in self._out.pop((channel, tag))]
+            if not self.semantics.visibility:
+                for _, message in reversed(gone):
+                    self.put_back(message, self.semantics.restored)
+                return
+            for tag, message in gone:
+                if message.forgotten:
+                    self.watcher.settled(message, "acked")
+                    continue
+                message.orphaned = True
+                self._out.setdefault((_NOBODY, tag), []).append(message)
+        self.changed()
 
     def _pop(self, channel: Hashable, tag: str) -> Stored | None:
         messages = self._out.get((channel, tag))
@@ -417,6 +498,16 @@ class Broker:
 
 def _nothing() -> None:
     """The default of `Broker.changed`."""
+
+
+def _one(_: object) -> int:
+    """The default of `Broker.copies`."""
+    return 1
+
+
+def _never(_: object) -> bool:
+    """The default of `Broker.loses_ack`."""
+    return False
 
 
 def _ignore(_: object) -> None:

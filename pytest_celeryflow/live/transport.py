@@ -45,6 +45,8 @@ class LiveTransport(base.Transport):
             self.receiving = True
             try:
                 while (found := self._take()) is None:
+                    if self.broken:
+                        self.check()
                     if self._woken:
                         self._woken = False
                         raise TimeoutError("woken")

@@ -41,6 +41,11 @@ class _Consumer(Consumer):
         self.wake()
         return result
 
+    def on_ready(self) -> None:
+        """It consumes, for the first time or again: from now on it is woken when need be."""
+        super().on_ready()
+        self.connection.transport.patient = True
+
     def wake(self) -> None:
         """Let the loop go round."""
         if self.connection is not None:
@@ -51,7 +56,6 @@ class _Controller(Controller):
     ready: threading.Event
 
     def on_consumer_ready(self, consumer: Any) -> None:
-        consumer.connection.transport.patient = True
         super().on_consumer_ready(consumer)
         self.ready.set()
 
@@ -93,6 +97,13 @@ class LiveWorker:
     def consumer(self) -> Any:
         """Its consumer."""
         return self.controller.consumer
+
+    @property
+    def consuming(self) -> bool:
+        """Whether it has a connection to consume from."""
+        connection = self.consumer.connection if self.consumer is not None else None
+        transport = connection.transport if connection is not None else None
+        return transport is not None and transport.patient and not transport.broken
 
     def _run(self) -> None:
         _state._set_current_app(self.app)

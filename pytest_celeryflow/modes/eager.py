@@ -7,7 +7,7 @@ Nothing is published and nothing is serialised: `Task.apply_async` calls the tas
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any
 
 from celery import Celery
@@ -20,6 +20,8 @@ from pytest_celeryflow.broker.semantics import MEMORY
 from pytest_celeryflow.clock import RealClock
 from pytest_celeryflow.errbacks import errbacks_recorded
 from pytest_celeryflow.errors import WorkflowStalled
+from pytest_celeryflow.faults import Fault
+from pytest_celeryflow.injection.bodies import Bodies, troubled
 from pytest_celeryflow.live.transport import live_broker
 from pytest_celeryflow.modes.protocol import Message, Opening
 from pytest_celeryflow.modes.single import broker_settings, one_task, pending_messages
@@ -39,6 +41,7 @@ class EagerMode(Opening):
     def __init__(self, app: Celery, *, propagate: bool, config: Mapping[str, Any]) -> None:
         self.app = app
         self.clock = RealClock(self.name)
+        self.bodies = Bodies()
         self.recorder = Recorder(app, lambda: self.clock.elapsed, lambda: None)
         self._propagate, self._config = propagate, config
 
@@ -85,6 +88,15 @@ class EagerMode(Opening):
         self.recorder.adopt(id_, self.recorder.workflow())
         run()
         return id_
+
+    def injected(self, fault: Fault) -> AbstractContextManager[None]:
+        """Bring a fault about: in eager mode all of them are in a task's body."""
+        task = self.app.tasks[fault.task]
+        return troubled(self.bodies, task, fault, self.recorder)
+
+    def looking(self) -> AbstractContextManager[None]:
+        """Results are always there."""
+        return nullcontext()
 
     def messages(self) -> list[Message]:
         """What was sent by name: ``app.send_task`` publishes also when tasks are eager."""

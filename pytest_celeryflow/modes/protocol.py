@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -18,6 +18,8 @@ from celery import Celery
 
 from pytest_celeryflow.books import Workflow
 from pytest_celeryflow.clock import Clock
+from pytest_celeryflow.faults import Fault
+from pytest_celeryflow.injection.bodies import Bodies
 from pytest_celeryflow.recorder import Recorder
 
 __all__ = ["Message", "Mode", "Opening"]
@@ -54,6 +56,7 @@ class Mode(Protocol):
     name: str
     app: Celery
     recorder: Recorder
+    bodies: Bodies
 
     @property
     def clock(self) -> Clock:
@@ -83,6 +86,12 @@ class Mode(Protocol):
 
     def messages(self) -> list[Message]:
         """Every task that waits."""
+
+    def injected(self, fault: Fault) -> AbstractContextManager[None]:
+        """Bring a fault about, one of those that name this mode, for as long as it is open."""
+
+    def looking(self) -> AbstractContextManager[None]:
+        """The toolkit itself looks at results: no fault strikes it."""
 
     def stalled(self, workflow: Workflow | None = None, result: str | None = None) -> str:
         """Say what waits for what."""

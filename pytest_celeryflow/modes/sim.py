@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 from celery import Celery, states
@@ -18,13 +19,27 @@ from pytest_celeryflow.broker.semantics import SEMANTICS, semantics_of
 from pytest_celeryflow.clock import VirtualClock
 from pytest_celeryflow.errbacks import errbacks_recorded
 from pytest_celeryflow.errors import CeleryflowError, WorkflowStalled
+from pytest_celeryflow.faults import (
+    BackendDown,
+    BackendFail,
+    BrokerDown,
+    Crash,
+    Drop,
+    Duplicate,
+    Fault,
+    Redeliver,
+)
+from pytest_celeryflow.injection.bodies import Bodies, troubled
+from pytest_celeryflow.injection.messages import Tampering
+from pytest_celeryflow.injection.outages import BrokerOutages, StoreOutages
 from pytest_celeryflow.modes.protocol import Message, Opening
-from pytest_celeryflow.modes.single import broker_settings, one_task, pending_messages
+from pytest_celeryflow.modes.single import broker_settings, consume_too, one_task, pending_messages
 from pytest_celeryflow.recorder import Recorder
 from pytest_celeryflow.replacing import SeededUuids, real_functions
 from pytest_celeryflow.results import select
 from pytest_celeryflow.results.values import Values
 from pytest_celeryflow.sim.aio import virtual_loops
+from pytest_celeryflow.sim.crashes import Crashes, inside
 from pytest_celeryflow.sim.fiber import Fiber
 from pytest_celeryflow.sim.quirks import code_copied_once, default_arguments
 from pytest_celeryflow.sim.transport import BrokerSource, SimTransport
@@ -84,10 +99,14 @@ class SimMode(Opening):
         self._began = self.clock.us
         self.recorder = Recorder(app, lambda: self.clock.elapsed - began, self._where)
         self.recorder.alone = True
+        self.bodies = Bodies()
+        self.crashes = Crashes(app, self.world, self.recorder, self.bodies)
         told, conf = self._config, app.conf
         options = told.get("broker_transport_options", conf.broker_transport_options) or {}
         steps = tuple(options.get("priority_steps") or (0, 3, 6, 9))
         self.broker = Broker(semantics, self.recorder, priority_steps=steps)
+        self.tampering = Tampering(self.broker, self.recorder)
+        self.outages = BrokerOutages(self.broker, self.recorder, self.world.call_after)
         if semantics.visibility:
             self._visibility = float(options.get("visibility_timeout") or 3600)
             self.broker.handed_out = self._set_alarm
@@ -100,6 +119,10 @@ class SimMode(Opening):
         stack.enter_context(borrowed(app, mode=self.name, config=config, backend=make_backend))
         if make_backend is None and select.is_lasting(app):
             self.recorder.first_seen = self._forget_an_earlier_result
+        values = self.values if make_backend is not None else None
+        later = self.world.call_after
+        self.store_outages = StoreOutages(app.backend, values, self.recorder, later)
+        self.values.used = self._store_is_used
         stack.enter_context(watch_waits(app.backend, self.world, self.stalled))
         stack.enter_context(errbacks_recorded(app, self.recorder))
         self.recorder.connect()
@@ -113,19 +136,38 @@ class SimMode(Opening):
         stack.callback(self.world.spinning.remove, self._spinning)
         stack.callback(self._stop_workers)
         for number in range(1, self._count + 1):
-            worker = SimWorker(
-                self.world,
-                app,
-                self.recorder,
-                name=f"w{number}",
-                concurrency=self._concurrency,
-                prefetch_multiplier=self._prefetch,
-                queues=tuple(self._queues) if self._queues is not None else None,
-            )
-            self.workers.append(worker)
-            worker.start()
+            self.workers.append(self._worker(f"w{number}"))
+            self.workers[-1].start()
         if not joins:  # ids that the first app has used must not be drawn again
             self.world.seed(self.seed)
+
+    def _worker(self, name: str) -> SimWorker:
+        return SimWorker(
+            self.world,
+            self.app,
+            self.recorder,
+            self.crashes,
+            self._replace,
+            name=name,
+            concurrency=self._concurrency,
+            prefetch_multiplier=self._prefetch,
+            queues=tuple(self._queues) if self._queues is not None else None,
+        )
+
+    def _replace(self, lost: SimWorker, after: float | None) -> None:
+        """A worker was killed: another takes its place and its name, as a supervisor does it."""
+
+        def start() -> None:
+            worker = self._worker(lost.name)
+            self.workers[self.workers.index(lost)] = worker
+            worker.start()
+
+        if after is not None:
+            self.world.call_after(after, start, name=f"{lost.name} restarts")
+
+    def _store_is_used(self) -> None:
+        self.world.act()
+        self.store_outages.refuse()
 
     def _stop_workers(self) -> None:
         self.recorder.disconnect()
@@ -163,9 +205,7 @@ class SimMode(Opening):
 
     def _consume_too(self, queue: str) -> None:
         for worker in self.workers:
-            consumer = worker.consumer
-            if consumer is not None and consumer.task_consumer is not None:
-                consumer.add_task_queue(queue)
+            consume_too(worker.consumer, queue, connected=worker.connected)
 
     def _spinning(self) -> bool:
         """Whether all that is left to happen is chords asking whether they are complete."""
@@ -229,6 +269,32 @@ class SimMode(Opening):
                 f"{label} waits for something that perform() does not run\n\n{waits}"
             )
         return id_
+
+    # --- faults ---
+
+    def injected(self, fault: Fault) -> AbstractContextManager[None]:
+        """Bring a fault about."""
+        if isinstance(fault, Crash):
+            return self.crashes.planned(fault)
+        if isinstance(fault, Drop | Duplicate | Redeliver):
+            return self.tampering.planned(fault)
+        if isinstance(fault, BrokerDown):
+            return self.outages.planned(fault)
+        if isinstance(fault, BackendDown):
+            return self.store_outages.down(fault)
+        if isinstance(fault, BackendFail):
+            return self.store_outages.failing(fault)
+        task = self.app.tasks[fault.task]
+        within = partial(inside, self.world)
+        return troubled(
+            self.bodies, task, fault, self.recorder, inside=within, hang=self.world.hang
+        )
+
+    def looking(self) -> AbstractContextManager[None]:
+        """The toolkit itself looks at results: no fault strikes it."""
+        return self.store_outages.looking()
+
+    # --- what waits ---
 
     def messages(self) -> list[Message]:
         """Every task that waits in a queue, for its ETA, or for a free slot."""

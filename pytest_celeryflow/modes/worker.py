@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from celery import Celery
@@ -19,11 +20,23 @@ from pytest_celeryflow.clock import RealClock
 from pytest_celeryflow.controller import django_fixup_removed
 from pytest_celeryflow.errbacks import errbacks_recorded
 from pytest_celeryflow.errors import WorkflowStalled
+from pytest_celeryflow.faults import (
+    BackendDown,
+    BackendFail,
+    BrokerDown,
+    Drop,
+    Duplicate,
+    Fault,
+    Redeliver,
+)
+from pytest_celeryflow.injection.bodies import Bodies, troubled
+from pytest_celeryflow.injection.messages import Tampering
+from pytest_celeryflow.injection.outages import BrokerOutages, StoreOutages
 from pytest_celeryflow.live.pool import joins_refused_in_tasks
 from pytest_celeryflow.live.transport import live_broker
 from pytest_celeryflow.live.worker import LiveWorker
 from pytest_celeryflow.modes.protocol import Message, Opening
-from pytest_celeryflow.modes.single import broker_settings, one_task, pending_messages
+from pytest_celeryflow.modes.single import broker_settings, consume_too, one_task, pending_messages
 from pytest_celeryflow.recorder import Recorder
 from pytest_celeryflow.replacing import real_monotonic
 from pytest_celeryflow.results.memory import MemoryBackend
@@ -59,6 +72,7 @@ class WorkerMode(Opening):
         self._pool, self._concurrency, self._queues = pool, concurrency, queues
         self._config, self._timeout, self._stop_timeout = config, timeout, stop_timeout
         self._bound = timeout
+        self.bodies = Bodies()
         self._local = _Local()
         self._consuming = threading.Lock()
         self.worker: LiveWorker | None = None
@@ -72,6 +86,8 @@ class WorkerMode(Opening):
         options = told.get("broker_transport_options", conf.broker_transport_options) or {}
         steps = tuple(options.get("priority_steps") or (0, 3, 6, 9))
         self.broker = Broker(semantics_of(broker_url), self.recorder, priority_steps=steps)
+        self.tampering = Tampering(self.broker, self.recorder)
+        self.outages = BrokerOutages(self.broker, self.recorder, partial(_later, stack))
         if self._queues is None and not told.get("task_queues", conf.task_queues):
             self.broker.unconsumed = self._consume_too
         url = stack.enter_context(live_broker(self.broker))
@@ -86,6 +102,9 @@ class WorkerMode(Opening):
                 backend=lambda: self._watched(MemoryBackend(app, values)),
             )
         )
+        later = partial(_later, stack)
+        self.store_outages = StoreOutages(app.backend, values, self.recorder, later)
+        values.used = self.store_outages.refuse
         stack.enter_context(joins_refused_in_tasks())
         stack.enter_context(django_fixup_removed())
         stack.enter_context(errbacks_recorded(app, self.recorder))
@@ -124,10 +143,9 @@ class WorkerMode(Opening):
         return "w1" if name.startswith("celeryflow-") else None
 
     def _consume_too(self, queue: str) -> None:
-        consumer = self.worker.consumer if self.worker is not None else None
-        if consumer is not None and consumer.task_consumer is not None:
+        if self.worker is not None:
             with self._consuming:  # two threads may publish to a new queue at once
-                consumer.add_task_queue(queue)
+                consume_too(self.worker.consumer, queue, connected=self.worker.consuming)
 
     def _watched(self, backend: Any) -> Any:
         """Remember, per thread, which result is waited for."""
@@ -177,6 +195,8 @@ class WorkerMode(Opening):
         delivery, an acknowledgement or a publication it is: a pool takes a task before its
         message is acknowledged, and is done with it after its last publication.
         """
+        if self.worker is not None and not self.worker.consuming:
+            return not self.outages.end  # it connects again when the broker is back
         with self.broker.lock:
             if self.recorder.jobs > 0 or self.broker.out():
                 return False
@@ -233,6 +253,22 @@ class WorkerMode(Opening):
             run()
         return id_
 
+    def injected(self, fault: Fault) -> AbstractContextManager[None]:
+        """Bring a fault about."""
+        if isinstance(fault, Drop | Duplicate | Redeliver):
+            return self.tampering.planned(fault)
+        if isinstance(fault, BrokerDown):
+            return self.outages.planned(fault)
+        if isinstance(fault, BackendDown):
+            return self.store_outages.down(fault)
+        if isinstance(fault, BackendFail):
+            return self.store_outages.failing(fault)
+        return troubled(self.bodies, self.app.tasks[fault.task], fault, self.recorder)
+
+    def looking(self) -> AbstractContextManager[None]:
+        """The toolkit itself looks at results: no fault strikes it."""
+        return self.store_outages.looking()
+
     def messages(self) -> list[Message]:
         """Every task that waits in a queue or for its ETA."""
         waiting = {
@@ -254,6 +290,14 @@ class WorkerMode(Opening):
             result=result,
             bound=None if self._stuck() else self._bound,
         )
+
+
+def _later(stack: ExitStack, seconds: float, call: Callable[[], Any]) -> None:
+    """Call something after some real seconds, unless the context ends before."""
+    timer = threading.Timer(seconds, call)
+    timer.daemon = True
+    stack.callback(timer.cancel)
+    timer.start()
 
 
 def _seconds_until(eta: str | None) -> float:

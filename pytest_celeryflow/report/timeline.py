@@ -92,7 +92,10 @@ def _said(event: Event, begun: dict[int, Event]) -> str | None:
     if event.kind == "redelivered":
         return f"back in queue {told.get('queue')!r}"
     reason = told.get("reason") or told.get("error")
-    return event.kind + (f": {_short(reason)}" if reason is not None else "")
+    if reason is None:
+        return event.kind
+    said = _cut(reason) if isinstance(reason, str) else _short(reason)
+    return said if event.kind == "fault" else f"{event.kind}: {said}"
 
 
 def _published(told: Any) -> str | None:

@@ -76,6 +76,10 @@ class MemoryBackend(cached_groups, KeyValueStoreBackend):
         """See `celery.backends.base.BaseKeyValueStoreBackend`."""
         self.values.set(key, value, self.expires)
 
+    def exception_safe_to_retry(self, exc: Exception) -> bool:
+        """Whether ``result_backend_always_retry`` tries again: when there is no connection."""
+        return isinstance(exc, ConnectionError)
+
     def delete(self, key: bytes) -> None:
         """See `celery.backends.base.BaseKeyValueStoreBackend`."""
         self.values.delete(key)
@@ -136,10 +140,13 @@ class MemoryBackend(cached_groups, KeyValueStoreBackend):
             if seen == self.values.version:
                 return False
             seen = self.values.version
-            for task_id in task_ids:
-                meta = self.get_task_meta(task_id)
-                if meta["status"] in states.READY_STATES:
-                    done[task_id] = meta
+            try:
+                for task_id in task_ids:
+                    meta = self.get_task_meta(task_id)
+                    if meta["status"] in states.READY_STATES:
+                        done[task_id] = meta
+            except Exception as exc:  # noqa: BLE001 - the store is away: the waiter's affair
+                raised.append(exc)
             if not done and on_interval is not None:
                 try:
                     on_interval()

@@ -26,6 +26,8 @@ class Values:
         self.wait = wait
         #: Called after each change: wakes those who wait.
         self.changed: Callable[[], None] = _nothing
+        #: Called before each operation; raises while the store is away.
+        self.used: Callable[[], None] = _nothing
         #: Grows with each change.
         self.version = 0
         #: The present, in seconds.
@@ -35,6 +37,7 @@ class Values:
 
     def get(self, key: bytes) -> Any:
         """The value, or ``None``."""
+        self.used()
         with self.lock:
             end = self._ends.get(key)
             if end is not None and end <= self.now():
@@ -43,6 +46,7 @@ class Values:
 
     def set(self, key: bytes, value: Any, seconds: float | None = None) -> None:
         """Store a value, for some seconds or for good."""
+        self.used()
         with self.lock:
             self._values[key] = value
             self._ends.pop(key, None)
@@ -53,6 +57,7 @@ class Values:
 
     def setdefault(self, key: bytes, value: Any) -> Any:
         """The value under the key, which is this one if there was none."""
+        self.used()
         with self.lock:
             known = self.get(key)
             if known is None:
@@ -61,6 +66,7 @@ class Values:
 
     def delete(self, key: bytes) -> bool:
         """Forget a value; whether there was one."""
+        self.used()
         with self.lock:
             there = self.get(key) is not None
             self._values.pop(key, None)
@@ -69,6 +75,7 @@ class Values:
 
     def expire(self, key: bytes, seconds: float) -> bool:
         """Let a value live for so many seconds from now; whether there is one."""
+        self.used()
         with self.lock:
             if self.get(key) is None:
                 return False
@@ -77,6 +84,7 @@ class Values:
 
     def incr(self, key: bytes, by: int = 1) -> int:
         """Add to a number, which is 0 if there was none, and keep its expiry."""
+        self.used()
         with self.lock:
             value = int(self.get(key) or 0) + by
             self._values[key] = value

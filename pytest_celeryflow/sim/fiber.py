@@ -13,10 +13,20 @@ from typing import TYPE_CHECKING, Any
 from celery import Celery
 from greenlet import getcurrent, greenlet
 
+from pytest_celeryflow.errors import CeleryflowError
+
 if TYPE_CHECKING:
     from pytest_celeryflow.sim.world import Timer, World
 
-__all__ = ["Fiber", "Killed"]
+__all__ = ["MAX_ESCAPES", "SWALLOWS", "Fiber", "Killed"]
+
+#: So often a fiber may catch `Killed` and go on.
+MAX_ESCAPES = 3
+
+SWALLOWS = (
+    "{} was killed but swallows BaseException and goes on: let `except BaseException` and bare "
+    "`except` raise again"
+)
 
 
 class Killed(BaseException):
@@ -59,6 +69,13 @@ class Fiber:
         self.join_blocks = is_task
         #: The event loop that runs in it; asyncio allows one a thread.
         self.loop: Any = None
+        #: The job of the pool that it runs, if any.
+        self.job: Any = None
+        #: What to do once, where it next waits, publishes or stores.
+        self.interruptions: list[Callable[[], None]] = []
+        #: It is being killed: what it still tries to do has no effect.
+        self.dying = False
+        self._escapes = 0
         self.ready: Callable[[], bool] | None = None
         self.timer: Timer | None = None
         self.order = 0
@@ -84,6 +101,21 @@ class Fiber:
     def parked(self) -> bool:
         """Whether it has begun and is waiting for something."""
         return bool(self.greenlet) and self.greenlet is not getcurrent()
+
+    def act(self) -> None:
+        """It is about to wait, to publish or to use the store.
+
+        Raises:
+            Killed: It has no business doing so any more.
+        """
+        if self.dying:
+            self._escapes += 1
+            if self._escapes > MAX_ESCAPES:  # stay where it is, and tell whoever drives
+                self.error = CeleryflowError(SWALLOWS.format(self.name))
+                self.greenlet.parent.switch()
+            raise Killed
+        while self.interruptions:
+            self.interruptions.pop()()
 
     def make(self) -> None:
         """Go on (the move)."""

@@ -13,19 +13,24 @@ one the job fails with `TimeLimitExceeded`, the request is told, and the task is
 
 from __future__ import annotations
 
+import signal
 import time
 from collections import deque
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from itertools import count
+from typing import Any, NoReturn
 
 from billiard.einfo import ExceptionInfo
 from billiard.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded
 from billiard.pool import ApplyResult
+from billiard.pool import Pool as BilliardPool
 from celery import signals
 from celery.concurrency.base import BasePool
 
 from pytest_celeryflow.borrow import as_workers_trace
+from pytest_celeryflow.faults import CrashPoint
 from pytest_celeryflow.recorder import Recorder
+from pytest_celeryflow.sim.crashes import Crashes
 from pytest_celeryflow.sim.fiber import Fiber, Killed
 from pytest_celeryflow.sim.world import Timer, World
 
@@ -38,6 +43,8 @@ _FIRST_PID = 100
 class Job(ApplyResult):
     """One task in the pool, from its submission until its callbacks have run."""
 
+    _job: int
+
     def __init__(self, pool: SimPool, target: Any, args: Any, kwargs: Any, **options: Any) -> None:
         super().__init__(pool.jobs, options.pop("callback", None), **options)
         self.pool = pool
@@ -45,6 +52,18 @@ class Job(ApplyResult):
         self.fiber: Fiber | None = None
         self.slot = -1
         self.over = False
+        #: The function has returned; what is left is the worker's own process's.
+        self.left = False
+        #: How its execution ends, and with what, about to be stored.
+        self.storing: tuple[str, dict[str, Any]] | None = None
+        #: The same once it is stored.
+        self.outcome: tuple[str, dict[str, Any]] | None = None
+        #: What to do when the killed process is gone.
+        self._bury: Callable[[], None] | None = None
+        # billiard counts jobs over the life of the process, and says the number in errors.
+        del pool.jobs[self._job]
+        self._job = next(pool.numbers)
+        pool.jobs[self._job] = self
         self._limits: list[Timer] = []
 
     @property
@@ -63,7 +82,9 @@ class Job(ApplyResult):
 
     def run(self) -> None:
         """What the slot's process does with it (`billiard.pool.Worker.workloop`)."""
+        reach = self.pool.crashes.reach
         try:
+            reach(CrashPoint.BEFORE_ACK, self)
             self._ack(None, time.monotonic(), self.pool.pid(self.slot), None)
             if self.ready():  # terminated on acceptance: it had been revoked
                 return
@@ -78,12 +99,60 @@ class Job(ApplyResult):
                 value = (False, ExceptionInfo())
             if not self.ready():
                 self.leave()
+                if self.acks_late:
+                    reach(CrashPoint.BEFORE_LATE_ACK, self)
                 self._set(None, value)
+        except Killed:
+            if self._bury is None:
+                raise
+            self._bury()
         finally:
             self.end()
 
+    @property
+    def acks_late(self) -> bool:
+        """Whether the worker acknowledges the task when the pool is done with it."""
+        return bool(self._callback.__self__.task.acks_late)
+
+    def lose(self, reason: str) -> NoReturn:
+        """Kill the process that the code runs in, as from outside: nothing more of it happens.
+
+        The worker is told at once, as with the event loop of Celery's prefork pool
+        (`celery/concurrency/asynpool.py:AsynPool.on_job_process_lost`).
+        """
+        self.mark_lost(reason)
+        self._bury = self._report_lost
+        self._die()
+
+    def die_with_worker(self) -> NoReturn:
+        """Kill the process that the code runs in, whose worker is gone."""
+        self._bury = lambda: None
+        self._die()
+
+    def _die(self) -> NoReturn:
+        assert self.fiber is not None
+        self.fiber.dying = True
+        self.pool.recorder.silenced.add(self.fiber.greenlet)
+        self._stop_limits()
+        raise Killed
+
+    def mark_lost(self, reason: str) -> None:
+        """Write down that what it was doing is lost; what it had stored is not."""
+        assert self.fiber is not None
+        name, id_ = self.args[0], self.correlation_id
+        self.pool.recorder.lost(name, id_, self.fiber.greenlet, reason, self.outcome)
+
+    def _report_lost(self) -> None:
+        """The worker finds out (`billiard.pool.Pool.mark_as_worker_lost`)."""
+        assert self.fiber is not None
+        self.pool.recorder.silenced.discard(self.fiber.greenlet)
+        self.fiber.dying = False
+        self.leave()
+        BilliardPool.mark_as_worker_lost(self.pool, self, -signal.SIGKILL)
+
     def leave(self) -> None:
         """The function has returned: from here on, the worker's own process acts."""
+        self.left = True
         self._stop_limits()
         if self.fiber is not None:
             self.fiber.join_blocks = False
@@ -160,11 +229,13 @@ class SimPool(BasePool):
 
     world: World
     recorder: Recorder
+    crashes: Crashes
     worker: Any
 
     def on_start(self) -> None:
         """Announce the pool's processes, as prefork does in each (`process_initializer`)."""
         self.jobs: dict[int, Job] = {}
+        self.numbers = count(1)
         self.waiting: deque[Job] = deque()
         #: What Celery asks to run -> what a worker runs for it.
         self.traces: dict[Any, Any] = {}
@@ -231,6 +302,7 @@ class SimPool(BasePool):
         job.fiber = Fiber(
             self.world, job.label, job.run, app=self.app, worker=self.worker, is_task=True
         )
+        job.fiber.job = job
         self.world.spawn(job.fiber)
 
     def end_job(self, job: Job) -> None:
@@ -239,6 +311,16 @@ class SimPool(BasePool):
             self.slots[job.slot] = None
         self.jobs.pop(job._job, None)
         self.recorder.job_done(job.correlation_id)
+
+    def vanish(self, reason: str) -> None:
+        """The worker is gone: what it was doing and what it had taken is not done."""
+        me = self.world.fiber
+        for job in self.running():
+            job.mark_lost(reason)
+            if job.fiber is not me:
+                job.cut_off()
+                job.end()
+        self.flush()
 
     def terminate_job(self, pid: int, signal: Any = None) -> None:
         """Kill the process of a slot (``revoke(terminate=True)``)."""

@@ -27,6 +27,17 @@ class SimTransport(base.Transport):
         #: Set to let a worker's loop go round once without a message.
         self.nudged = False
 
+    def check(self) -> None:
+        """Raise a connection error when the broker cannot be reached."""
+        self.world.act()
+        super().check()
+
+    def break_off(self) -> None:
+        """The broker is gone: whoever waits for messages finds out next."""
+        super().break_off()
+        if self.fiber is not None:
+            self.fiber.wake()
+
     def drain_events(self, connection: Any, timeout: float | None = None) -> None:
         """Wait for a message and let its consumer have it.
 
@@ -55,7 +66,7 @@ class SimTransport(base.Transport):
         raise TimeoutError("timed out")
 
     def _has_something(self) -> bool:
-        return bool(self.inbox) or self.nudged
+        return bool(self.inbox) or self.nudged or self.broken
 
 
 @dataclass(slots=True)

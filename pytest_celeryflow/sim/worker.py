@@ -11,9 +11,9 @@ one each: the contents are exchanged when the turn passes from one worker to ano
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 from celery import Celery
 from celery.bootsteps import CLOSE, RUN
@@ -21,7 +21,8 @@ from celery.worker import state
 
 from pytest_celeryflow.controller import Controller, build, django_fixup_resting
 from pytest_celeryflow.recorder import Recorder
-from pytest_celeryflow.sim.fiber import Fiber
+from pytest_celeryflow.sim.crashes import Crashes
+from pytest_celeryflow.sim.fiber import Fiber, Killed
 from pytest_celeryflow.sim.pool import SimPool
 from pytest_celeryflow.sim.timer import SimTimer
 from pytest_celeryflow.sim.world import World
@@ -36,6 +37,8 @@ class SimWorker:
         world: Where it lives.
         app: Whose tasks it runs.
         recorder: Told what its pool does.
+        crashes: Where its processes are killed.
+        lost: Called when it is killed, with the seconds after which another takes its place.
         name: Its node name, ``"w1"``.
         concurrency: Slots of its pool.
         prefetch_multiplier: As Celery's setting; ``None`` takes the app's.
@@ -47,6 +50,8 @@ class SimWorker:
         world: World,
         app: Celery,
         recorder: Recorder,
+        crashes: Crashes,
+        lost: Callable[[SimWorker, float | None], None],
         *,
         name: str,
         concurrency: int,
@@ -55,7 +60,10 @@ class SimWorker:
     ) -> None:
         self.world, self.app, self.name = world, app, name
         self.memory = _Memory()
-        parts = {"world": world, "recorder": recorder, "worker": self}
+        self._recorder, self._lost = recorder, lost
+        #: It was killed.
+        self.gone = False
+        parts = {"world": world, "recorder": recorder, "crashes": crashes, "worker": self}
         pool_cls = type("SimPool", (SimPool,), {**parts, "app": app})
         timer_cls = type("SimTimer", (SimTimer,), {"world": world, "worker": self})
         world.attend(self)
@@ -100,21 +108,63 @@ class SimWorker:
             if not self._nudge():
                 return
 
-    def _nudge(self) -> bool:
+    @property
+    def connected(self) -> bool:
+        """Whether its loop waits for messages on a connection."""
+        return self._waiting_in() is not None
+
+    def _waiting_in(self) -> Any:
         connection = self.consumer.connection
         transport = connection.transport if connection is not None else None
-        if transport is None or transport.fiber is not self.fiber:
+        if transport is None or transport.broken or transport.fiber is not self.fiber:
+            return None
+        return transport
+
+    def _nudge(self) -> bool:
+        transport = self._waiting_in()
+        if transport is None:
             return False
         transport.nudged = True
         self.world.enter(self.fiber)
         return True
 
-    def stop(self) -> None:
-        """Stop it as a warm shutdown does, except that nothing is waited for."""
-        self.world.attend(self)
+    def lose(self, reason: str, restart_after: float | None) -> NoReturn:
+        """Kill it, as from outside, with all it was doing and all it had taken.
+
+        What it has not acknowledged is the broker's to give back. The code that runs is its
+        own, in its loop or in one of its processes, and ends here.
+
+        Args:
+            reason: What happened, in words.
+            restart_after: Seconds after which another takes its place, or ``None``.
+        """
+        me = self.world.fiber
+        self._leave_world()
+        self.pool.vanish(reason)
+        self.controller.timer.clear()
+        for channel in list(self.consumer.connection.transport.channels):
+            channel.abandon()
+        self.gone = True
+        self._recorder.silenced.add(self.fiber.greenlet)
+        if me is not self.fiber:
+            self.world.kill(self.fiber)
+        self._lost(self, restart_after)
+        if me is not None and me.job is not None:
+            me.job.die_with_worker()
+        self.fiber.dying = True
+        raise Killed
+
+    def _leave_world(self) -> None:
         if self.pool in self.world.sources:
             self.world.sources.remove(self.pool)
             self.world.housekeeping.remove(self.tidy)
+
+    def stop(self) -> None:
+        """Stop it as a warm shutdown does, except that nothing is waited for."""
+        if self.gone:
+            return
+        self.world.attend(self)
+        self._leave_world()
         blueprint = self.consumer.blueprint
         # The loop ends first, as if a signal had come; then the worker is taken apart.
         blueprint.state = CLOSE

@@ -34,7 +34,7 @@ from greenlet import getcurrent, greenlet
 from pytest_celeryflow.clock import VirtualClock
 from pytest_celeryflow.errors import CeleryflowError, WorkflowStalled
 from pytest_celeryflow.replacing import real_sleep
-from pytest_celeryflow.sim.fiber import Fiber, Killed
+from pytest_celeryflow.sim.fiber import MAX_ESCAPES, SWALLOWS, Fiber, Killed
 
 __all__ = ["Move", "Source", "Timer", "World", "first_in_first_out", "microseconds"]
 
@@ -165,8 +165,10 @@ class World:
         __tracebackhide__ = True
         if ready is not None and ready():
             return True
-        deadline = None if timeout is None else self.clock.us + microseconds(timeout)
         fiber = self._fibers.get(getcurrent())
+        if fiber is not None:
+            fiber.act()
+        deadline = None if timeout is None else self.clock.us + microseconds(timeout)
         if fiber is None:
             return self._block_test(ready, deadline)
         if deadline is not None:
@@ -250,6 +252,10 @@ class World:
             raise ValueError("sleep length must be non-negative")
         if seconds > 0:
             self.block(None, float(seconds))
+
+    def hang(self) -> None:
+        """Never go on, unless something is thrown in."""
+        self.block(None, None)
 
     # --- timers ---
 
@@ -377,6 +383,12 @@ class World:
             error, fiber.error = fiber.error, None
             raise error
 
+    def act(self) -> None:
+        """The code that runs is about to publish or to use the store."""
+        fiber = self._fibers.get(getcurrent())
+        if fiber is not None:
+            fiber.act()
+
     def attend(self, worker: Any) -> None:
         """Let the code that runs next be this worker's."""
         for listener in self.entering:
@@ -391,14 +403,12 @@ class World:
         if not fiber.greenlet:  # never started, or ended
             self._runnable.pop(fiber, None)
             return
-        for _ in range(3):
+        fiber.dying = True
+        for _ in range(MAX_ESCAPES):
             self.enter(fiber, Killed())
             if fiber.dead:
                 return
-        raise CeleryflowError(
-            f"{fiber.name} was killed but swallows BaseException and goes on: let `except "
-            "BaseException` and bare `except` raise again"
-        )
+        raise CeleryflowError(SWALLOWS.format(fiber.name))
 
     # --- driving ---
 

@@ -1,0 +1,49 @@
+"""Changes what the broker does with a task's messages: loses one, has one twice, forgets an ack."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pytest_celeryflow.broker.queues import Broker, Stored
+from pytest_celeryflow.faults import Drop, Duplicate, Fault, Redeliver
+from pytest_celeryflow.recorder import Recorder
+
+__all__ = ["Tampering"]
+
+
+class Tampering:
+    """What goes wrong with the messages of one broker."""
+
+    def __init__(self, broker: Broker, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._faults: tuple[Fault, ...] = ()
+        broker.copies, broker.loses_ack = self._copies, self._loses_ack
+
+    @contextmanager
+    def planned(self, fault: Fault) -> Iterator[None]:
+        """Let a `Drop`, a `Duplicate` or a `Redeliver` strike meanwhile."""
+        self._faults = (*self._faults, fault)
+        try:
+            yield
+        finally:
+            self._faults = tuple(f for f in self._faults if f is not fault)
+
+    def _copies(self, message: Stored) -> int:
+        if self._struck(Drop, message):
+            return 0
+        return 2 if self._struck(Duplicate, message) else 1
+
+    def _loses_ack(self, message: Stored) -> bool:
+        return self._struck(Redeliver, message)
+
+    def _struck(self, kind: type[Fault], message: Stored) -> bool:
+        if message.task is None:
+            return False
+        for fault in self._faults:
+            if isinstance(fault, kind) and fault.concerns(message.task) and fault.strikes():
+                self._recorder.note(
+                    "fault", task=message.task, id=message.task_id, reason=str(fault)
+                )
+                return True
+        return False

@@ -1,0 +1,195 @@
+"""Kills processes at points of an execution's life.
+
+A point is reached in code of Celery's; where that code can be seen from outside is here:
+
+* RECEIVED: the signal ``task_received`` (`celery/worker/strategy.py:default`).
+* BEFORE_ACK, BEFORE_LATE_ACK: before what the pool tells the request
+  (`celery/worker/request.py:Request.on_accepted`, ``on_success``, ``on_failure``).
+* AFTER_ACK, IN_BODY, BEFORE_CALLBACKS: the body itself, wrapped. An execution counts as begun
+  at AFTER_ACK: Celery has sent its event ``task-started``.
+* AFTER_CALLBACKS, BEFORE_RESULT, AFTER_RESULT: around the backend's ``mark_as_done``,
+  ``mark_as_failure`` and ``store_result``, on the instance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any
+
+from celery import Celery, signals
+
+from pytest_celeryflow.faults import Crash, CrashPoint
+from pytest_celeryflow.injection.bodies import Bodies
+from pytest_celeryflow.injection.outages import laid_around
+from pytest_celeryflow.recorder import Recorder
+from pytest_celeryflow.sim.fiber import Killed
+from pytest_celeryflow.sim.world import World
+
+__all__ = ["Crashes", "inside"]
+
+_UNLOCK = "celery.chord_unlock"
+_AT_THE_BODY = (CrashPoint.AFTER_ACK, CrashPoint.IN_BODY, CrashPoint.BEFORE_CALLBACKS)
+
+
+class Crashes:
+    """Which executions are cut off, and where."""
+
+    def __init__(self, app: Celery, world: World, recorder: Recorder, bodies: Bodies) -> None:
+        self._app, self._world, self._recorder, self._bodies = app, world, recorder, bodies
+        self._planned: tuple[Crash, ...] = ()
+        self._watching: ExitStack | None = None
+
+    @contextmanager
+    def planned(self, fault: Crash) -> Iterator[None]:
+        """Let a crash strike meanwhile."""
+        with ExitStack() as stack:
+            if not self._planned:
+                self._watching = ExitStack()
+                self._watch(self._watching)
+            self._planned = (*self._planned, fault)
+            for task in self._tasks(fault):
+                stack.enter_context(self._bodies.wrapped(task, self._around_body(task)))
+            try:
+                yield
+            finally:
+                self._planned = tuple(f for f in self._planned if f is not fault)
+                if not self._planned and self._watching is not None:
+                    self._watching.close()
+
+    def _tasks(self, fault: Crash) -> list[Any]:
+        if fault.at not in _AT_THE_BODY:
+            return []
+        if fault.task is not None:
+            return [self._app.tasks[fault.task]]
+        return [task for name, task in self._app.tasks.items() if not name.startswith("celery.")]
+
+    # --- what is reached ---
+
+    def reach(self, point: CrashPoint, job: Any) -> None:
+        """A job is at a point: kill its process or its worker, if a crash is planned there."""
+        if self._planned:
+            self._reach(point, job.args[0], job.correlation_id, job, job.pool.worker)
+
+    def _reach(self, point: CrashPoint, task: str, id_: str, job: Any, worker: Any) -> None:
+        for fault in self._planned:
+            if fault.at is point and fault.concerns(task) and task != _UNLOCK and fault.strikes():
+                self._recorder.note(
+                    "fault", task=task, id=id_, reason=str(fault), worker=worker.name
+                )
+                if fault.victim == "process":
+                    job.lose(f"its process was killed {point.value}")
+                worker.lose(f"{worker.name} was killed {point.value}", fault.restart_after)
+
+    # --- where it is seen ---
+
+    def _watch(self, stack: ExitStack) -> None:
+        signals.task_received.connect(self._on_received, weak=False)
+        stack.callback(signals.task_received.disconnect, self._on_received)
+        backend = self._app.backend
+        for name, around in (
+            ("mark_as_done", self._around_done),
+            ("mark_as_failure", self._around_failure),
+            ("store_result", self._around_store),
+            ("_call_task_errbacks", self._around_errbacks),
+        ):
+            stack.enter_context(laid_around(backend, name, around))
+
+    def _on_received(self, sender: Any = None, request: Any = None, **_: Any) -> None:
+        worker = self._world.fiber.worker if self._world.fiber is not None else None
+        if worker is not None and getattr(sender, "app", None) is self._app:
+            self._reach(CrashPoint.RECEIVED, request.name, request.id, None, worker)
+
+    def _job(self, id_: Any) -> Any:
+        """The job that the code runs in, if the task with this id is what it runs."""
+        job = self._world.fiber.job if self._world.fiber is not None else None
+        return job if job is not None and job.correlation_id == id_ and not job.left else None
+
+    def _around_body(self, task: Any) -> Callable[..., Any]:
+        def wrapper(body: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+            job = self._job(task.request.id)
+            if job is None:
+                return body(*args, **kwargs)
+            self.reach(CrashPoint.AFTER_ACK, job)
+            reach = partial(self.reach, CrashPoint.IN_BODY, job)
+            result = inside(self._world, reach, partial(body, *args, **kwargs))
+            self.reach(CrashPoint.BEFORE_CALLBACKS, job)
+            return result
+
+        return wrapper
+
+    def _around_done(self, call: Any, task_id: str, value: Any, *args: Any, **more: Any) -> Any:
+        job = self._job(task_id)
+        if job is None:
+            return call(task_id, value, *args, **more)
+        self.reach(CrashPoint.AFTER_CALLBACKS, job)
+        return self._stored(job, "succeeded", {"result": value}, call, value, *args, **more)
+
+    def _around_failure(self, call: Any, task_id: str, exc: Any, *args: Any, **more: Any) -> Any:
+        job = self._job(task_id)
+        if job is None:
+            return call(task_id, exc, *args, **more)
+        return self._stored(job, "failed", {"error": exc}, call, exc, *args, **more)
+
+    def _stored(
+        self, job: Any, kind: str, told: dict[str, Any], call: Any, *args: Any, **more: Any
+    ) -> Any:
+        self.reach(CrashPoint.BEFORE_RESULT, job)
+        job.storing = kind, told
+        result = call(job.correlation_id, *args, **more)
+        if job.storing:  # it ignores its result, and nothing was stored
+            self._is_stored(job)
+        return result
+
+    def _around_store(self, call: Any, task_id: str, *args: Any, **kwargs: Any) -> Any:
+        job = self._job(task_id)
+        result = call(task_id, *args, **kwargs)
+        if job is not None and job.storing:
+            self._is_stored(job)
+        return result
+
+    def _is_stored(self, job: Any) -> None:
+        job.outcome, job.storing = job.storing, None
+        self.reach(CrashPoint.AFTER_RESULT, job)
+
+    def _around_errbacks(self, call: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
+        job = self._job(request.id)
+        if job is not None:
+            self.reach(CrashPoint.BEFORE_CALLBACKS, job)
+        result = call(request, *args, **kwargs)
+        if job is not None:
+            self.reach(CrashPoint.AFTER_CALLBACKS, job)
+        return result
+
+
+def inside(world: World, act: Callable[[], None], body: Callable[[], Any]) -> Any:
+    """Run a body, and do something once in the middle of it.
+
+    That is where it first waits, publishes or stores something, or else where it ends.
+    """
+    fiber = world.fiber
+    if fiber is None:
+        act()
+        return body()
+    pending = True
+
+    def once() -> None:
+        nonlocal pending
+        pending = False
+        act()
+
+    fiber.interruptions.append(once)
+    try:
+        result = body()
+    except Killed:
+        raise
+    except BaseException:
+        if pending:
+            fiber.interruptions.remove(once)
+            act()
+        raise
+    if pending:
+        fiber.interruptions.remove(once)
+        act()
+    return result
