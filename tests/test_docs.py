@@ -1,31 +1,43 @@
-"""The documentation's code runs, and what it says is printed is printed."""
+"""The documentation's code runs, and what it says is printed is printed.
+
+After a change, write what pytest prints on the pages anew and read the difference:
+
+    python -m tests.test_docs [docs/how-to/retries.md …]
+"""
 
 import importlib
-import pathlib
 import re
+import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 from celery import _state
 
-ROOT = pathlib.Path(__file__).parent.parent
+from tests.docs_pages import ROOT, files, module, shown, told, written_anew
+
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FAILURES = [(page, failure) for page in PAGES for failure in shown(page)]
+FILES = [(page, name) for page in PAGES for name in files(page)]
+
+#: What else is installed must not change what is printed.
+QUIETLY = ["-p", "no:randomly", "-p", "no:asyncio", "-p", "no:cacheprovider"]
 
 
-def _python(page):
-    return [text for language, text in BLOCK.findall(page.read_text()) if language == "python"]
+def _titled(value):
+    return value.name if isinstance(value, Path) else getattr(value, "name", value)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=_titled)
 def test_python_blocks_run(page, tmp_path, monkeypatch):
-    """All blocks of a page as one module; a test in it is only defined."""
-    blocks = _python(page)
+    """All blocks of a page that are in no file, as one module."""
+    blocks = module(page)
     if not blocks:
-        pytest.skip("no Python on this page")
+        pytest.skip("no Python on this page that is in no file")
     name = f"docs_{page.stem.lower()}"
-    (tmp_path / f"{name}.py").write_text("\n\n".join(blocks))
+    (tmp_path / f"{name}.py").write_text(blocks)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     # The apps of a page become current and announce their tasks, as a user's do.
@@ -39,14 +51,21 @@ def test_python_blocks_run(page, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_readme_output_is_what_pytest_prints(pytester):
-    """The first test of the README, and the failure it shows."""
-    page = (ROOT / "README.md").read_text()
-    test, shown = BLOCK.findall(page)[0][1], BLOCK.findall(page)[1][1]
-    pytester.makepyfile(test_orders=test)
-    result = pytester.runpytest_subprocess("-p", "no:randomly", "-p", "no:asyncio", "test_orders.py")
-    result.assert_outcomes(failed=1)
-    assert shown.rstrip() in str(result.stdout)
+@pytest.mark.parametrize(("page", "failure"), FAILURES, ids=_titled)
+def test_what_a_page_shows_is_what_pytest_prints(page, failure, pytester):
+    """A test that fails on purpose, and its report."""
+    pytester.makepyfile(**{failure.name.removesuffix(".py"): failure.source})
+    result = pytester.runpytest_subprocess(*QUIETLY, failure.name)
+    assert failure.output == told(str(result.stdout))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("page", "name"), FILES, ids=_titled)
+def test_what_a_page_repairs_passes(page, name, pytester):
+    """The file at the end of the page, with all its recipes."""
+    pytester.makepyfile(**{name.removesuffix(".py"): files(page)[name]})
+    result = pytester.runpytest_subprocess(*QUIETLY, name)
+    assert result.ret == 0
 
 
 def test_every_page_is_linked():
@@ -59,3 +78,21 @@ def test_every_page_is_linked():
     }
     assert {page.resolve() for page in PAGES[1:]} <= linked
     assert not [target for target in linked if not target.exists()]
+
+
+def _printed(name, source):
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / name).write_text(source)
+        command = [sys.executable, "-m", "pytest", *QUIETLY, name]
+        return subprocess.run(
+            command, check=False, cwd=folder, capture_output=True, text=True
+        ).stdout
+
+
+if __name__ == "__main__":
+    for page in map(Path, sys.argv[1:] or PAGES):
+        before = page.read_text(encoding="utf-8")
+        after = written_anew(before, _printed)
+        if after != before:
+            page.write_text(after, encoding="utf-8")
+            sys.stdout.write(f"written anew: {page}\n")
