@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pytest_celeryflow.faults import CrashPoint, Fault
     from pytest_celeryflow.flow import Flow
     from pytest_celeryflow.history import Event, Execution, History
+    from pytest_celeryflow.lint import Finding, assert_clean, lint
     from pytest_celeryflow.run import Run
     from pytest_celeryflow.shape import (
         ANY,
@@ -46,6 +47,7 @@ _HOME = {
     "Event": "history",
     "Execution": "history",
     "Fault": "faults",
+    "Finding": "lint",
     "Flow": "flow",
     "History": "history",
     "Run": "run",
@@ -53,7 +55,9 @@ _HOME = {
     "UnsupportedFault": "errors",
     "WorkflowStalled": "errors",
     "any_order": "shape",
+    "assert_clean": "lint",
     "assert_shape": "shape",
+    "lint": "lint",
     "repeated": "shape",
     "run_eager": "contexts",
     "run_worker": "contexts",
@@ -71,6 +75,7 @@ __all__ = [
     "Event",
     "Execution",
     "Fault",
+    "Finding",
     "Flow",
     "History",
     "Run",
@@ -79,7 +84,9 @@ __all__ = [
     "WorkflowStalled",
     "__version__",
     "any_order",
+    "assert_clean",
     "assert_shape",
+    "lint",
     "repeated",
     "run_eager",
     "run_worker",

@@ -15,6 +15,10 @@ from pytest_celeryflow.lint.rules import RULES
 
 __all__ = ["PRELUDE", "page"]
 
+#: Not `python`: each example is a program of its own, so they cannot run one after the other
+#: as the blocks of other pages do. `tests/lint` runs each of them.
+_LANGUAGE = "py"
+
 #: What all examples start with.
 PRELUDE = """\
 import datetime
@@ -96,7 +100,7 @@ def _table() -> str:
 def _what_examples_share() -> str:
     return (
         "The examples below start with this. The last line of each is what is given to `lint`; the "
-        f"first has this one finding, the second none.\n\n```python\n{PRELUDE}```\n"
+        f"first has this one finding, the second none.\n\n```{_LANGUAGE}\n{PRELUDE}```\n"
     )
 
 
@@ -115,9 +119,9 @@ def _described(rule: Rule) -> str:
             f"**Repair** {_sentence(sections['Repair'])}",
             f"**Silence** {silence}.",
             "Found:",
-            f"```python\n{sections['Bad']}\n```",
+            f"```{_LANGUAGE}\n{sections['Bad']}\n```",
             "Clean:",
-            f"```python\n{sections['Good']}\n```\n",
+            f"```{_LANGUAGE}\n{sections['Good']}\n```\n",
         ]
     )
 

@@ -8,11 +8,14 @@ from celery import Celery
 from pytest_celeryflow import (
     Event,
     Execution,
+    Finding,
     Flow,
     History,
     Run,
     Shape,
+    assert_clean,
     assert_shape,
+    lint,
     run_eager,
     run_worker,
     shape,
@@ -50,4 +53,6 @@ def everything(app: Celery, canvas: Any) -> None:
     with run_eager(app, propagate=True) as flow:
         flow.assert_ran("task", times=1, state="SUCCESS")
     assert_type(shape(canvas), Shape)
+    assert_type(lint(canvas, app), list[Finding])
+    assert_clean(app, ignore=["CF207"])
     assert_shape(canvas, canvas, as_sent=True)

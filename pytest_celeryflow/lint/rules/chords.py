@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from celery import VERSION
+
 from pytest_celeryflow.lint._canvas import Canvas, Place
 from pytest_celeryflow.lint._finding import Trouble
 from pytest_celeryflow.lint._rule import canvas_rule
@@ -35,9 +37,12 @@ def header_ignores_its_result(canvas: Canvas) -> Iterator[Trouble]:
     `BaseKeyValueStoreBackend.on_chord_part_return` then joins the stored results of the header,
     and `app/builtins.py:unlock_chord` waits until all are stored. Redis keeps what each task
     returned in the chord itself (`backends/redis.py:on_chord_part_return`): the rule is silent
-    there. The same from Celery 5.4 to 5.7.
+    there. `ignore_result=True` is heeded on a task and on a signature from Celery 5.4 to 5.7;
+    `False` on a signature of a task that ignores its results has an effect since 5.7 only
+    (`app/trace.py:build_tracer`).
 
-    Repair: let the task store its result, at least here: `.set(ignore_result=False)`.
+    Repair: let the task store its result; or here alone, from 5.7 on, by
+    `.set(ignore_result=False)`.
 
     Bad:
         app.conf.result_backend = "cache+memcached://localhost"
@@ -51,11 +56,11 @@ def header_ignores_its_result(canvas: Canvas) -> Iterator[Trouble]:
     Good:
         app.conf.result_backend = "cache+memcached://localhost"
 
-        @app.task(ignore_result=True)
+        @app.task
         def warm_up(url):
             return url
 
-        chord([warm_up.s(url).set(ignore_result=False) for url in "ab"], publish.s())
+        chord([warm_up.s("a"), warm_up.s("b")], publish.s())
     """
     if canvas.app.counting not in ("counter", "polling"):
         return
@@ -64,7 +69,7 @@ def header_ignores_its_result(canvas: Canvas) -> Iterator[Trouble]:
             yield Trouble(
                 place.path,
                 f"the chord waits for the result of {place.short_name}, which is ignored",
-                f"{place.short_name}.s(…).set(ignore_result=False), or store it always",
+                f"let {place.short_name} store its result",
                 task=place.shape.name,
             )
 
@@ -77,9 +82,9 @@ def chord_without_results(canvas: Canvas) -> Iterator[Trouble]:
     app whose result backend is missing, `disabled://` or `rpc://`. An app that names neither a
     broker nor a result backend is not judged: it will be configured elsewhere.
 
-    Why: publishing it fails with NotImplementedError. In the middle of a workflow that happens in
-    the worker, after the steps before have run. And it is a chord that an innocent `group | task`
-    is: its body runs only when every member has succeeded.
+    Why: publishing it fails with NotImplementedError; where a task publishes it, that is in the
+    worker. An innocent `group | task` is a chord too: the task runs only when every member has
+    succeeded, and is given all their results.
 
     Celery: `canvas.py:_chain.prepare_steps` makes a chord of `group | task`;
     `backends/base.py:DisabledBackend.ensure_chords_allowed` and
@@ -205,7 +210,9 @@ def header_waits_in_the_worker(canvas: Canvas) -> Iterator[Trouble]:
 def _ignores(canvas: Canvas, place: Place) -> bool:
     option = place.shape.options.get("ignore_result")
     task = canvas.app.task(place.shape.name)
-    return bool(option if option is not None else task is not None and task.ignore_result)
+    if option is False and VERSION[:2] >= (5, 7):
+        return False
+    return bool(option or (task is not None and task.ignore_result))
 
 
 def _ends_in_group(place: Place) -> bool:
