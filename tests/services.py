@@ -12,7 +12,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-__all__ = ["rabbitmq_url", "redis_client", "redis_url"]
+from pytest_celeryflow.services import PrivateRedis, ServiceMissing, start_redis
+
+__all__ = ["private_redis", "rabbitmq_url", "redis_client", "redis_url"]
 
 _PATIENCE = 2.0
 
@@ -27,6 +29,15 @@ def rabbitmq_url() -> str:
     """The URL of a real RabbitMQ that answers."""
     url = os.environ.get("CELERYFLOW_RABBITMQ_URL", "amqp://guest:guest@localhost:5672//")
     return _reachable("RabbitMQ", url, 5672)
+
+
+def private_redis() -> PrivateRedis:
+    """A Redis of this process's own, which a test may interrupt."""
+    pytest.importorskip("redis")
+    try:
+        return start_redis()
+    except ServiceMissing as exc:
+        _missing(str(exc))
 
 
 def redis_client() -> Any:

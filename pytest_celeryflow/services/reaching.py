@@ -1,0 +1,51 @@
+"""Whether a broker answers, asked the way Celery will ask it, and within a bound.
+
+kombu is imported when it is needed, not with this module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+__all__ = ["where", "why_not"]
+
+#: Real seconds that a service may take to answer.
+_PATIENCE = 2.0
+
+#: How kombu's transports are told the same; redis-py repeats a failed attempt otherwise.
+_REDIS_OPTIONS: Mapping[str, Any] = {
+    "socket_connect_timeout": _PATIENCE,
+    "socket_timeout": _PATIENCE,
+    "retry_on_timeout": False,
+}
+
+
+def why_not(url: str) -> str | None:
+    """Why a broker cannot be used; ``None`` if it answers.
+
+    Args:
+        url: As Celery's ``broker_url``.
+    """
+    from kombu import Connection  # noqa: PLC0415 - not before it is needed
+
+    options = dict(_REDIS_OPTIONS) if url.startswith("redis") else {}
+    try:
+        with Connection(url, connect_timeout=_PATIENCE, transport_options=options) as connection:
+            # A Redis channel sends PING when it opens (`kombu/transport/redis.py:Channel`),
+            # an AMQP one shakes hands.
+            connection.connect()
+    except ImportError as exc:
+        return f"{exc}: pip install 'pytest-celeryflow[redis]'"
+    except Exception as exc:  # noqa: BLE001 - each transport has errors of its own
+        return f"{where(url)}: {exc}" if str(exc) else f"{where(url)}: {type(exc).__name__}"
+    return None
+
+
+def where(url: str) -> str:
+    """The place that a URL names, without its password."""
+    parts = urlsplit(url)
+    if parts.hostname is None:
+        return parts.path or url
+    return parts.hostname if parts.port is None else f"{parts.hostname}:{parts.port}"

