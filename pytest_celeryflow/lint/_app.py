@@ -36,6 +36,8 @@ _REDIS = ("redis", "rediss", "sentinel", "redis+socket", "valkey")
 #: (`kombu/transport/redis.py:Channel`, `kombu/transport/SQS.py:Channel`).
 _VISIBILITY = {"redis": 3600.0, "rediss": 3600.0, "sentinel": 3600.0, "valkey": 3600.0, "sqs": 1800.0}
 
+#: What the brokers of tests call themselves.
+_OURS = "celeryflow"
 #: From how many seconds on Celery refuses a countdown (`celery/app/amqp.py:AMQP._verify_seconds`).
 _MOST_SECONDS = 2**31
 
@@ -84,11 +86,15 @@ class AppView:
 
     @cached_property
     def broker(self) -> str:
-        """Scheme of the broker's URL; nothing if none is configured."""
+        """Scheme of the broker's URL; nothing if none is configured.
+
+        While a mode of ours has borrowed the app, its broker is not the user's.
+        """
         url = self.conf.broker_write_url or self.conf.broker_url or self.conf.get("broker_transport")
         if isinstance(url, list | tuple):
             url = url[0] if url else None
-        return str(url or "").partition("://")[0].partition("+")[0].lower()
+        scheme = str(url or "").partition("://")[0].partition("+")[0].lower()
+        return "" if scheme.startswith(_OURS) else scheme
 
     @cached_property
     def visibility_timeout(self) -> float | None:

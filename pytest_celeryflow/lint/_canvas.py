@@ -90,20 +90,10 @@ class Canvas:
         paths = {f"{within}[{index}]" for index in range(len(place.shape.children))}
         return tuple(each for each in self.places if each.path in paths)
 
-    def last_to_start(self, place: Place) -> tuple[Place, float] | None:
-        """Which task of a header starts last, and how many seconds after the header's first may.
-
-        Args:
-            place: A chord, or a group that becomes one's header.
-        """
+    def in_header(self, place: Place) -> Iterator[Place]:
+        """The places of all tasks within a chord's header, or within a group, callbacks included."""
         within = f"{place.path}.header[" if place.shape.kind == "chord" else f"{place.path}["
-        waits = [
-            (each.waits + self.app.delay(each.shape.options) - place.waits, each)
-            for each in self.places
-            if each.is_task and each.path.startswith(within)
-        ]
-        seconds, last = max(waits, key=lambda pair: pair[0], default=(0.0, None))
-        return None if last is None else (last, seconds)
+        return (each for each in self.places if each.is_task and each.path.startswith(within))
 
     # -- walking --------------------------------------------------------------------------
 

@@ -63,9 +63,16 @@ and to the tasks that a worker would import. For a canvas, `app` is the app that
 by default its own. An app that is not configured at all can be given: a rule that needs a
 setting is silent.
 
-A `Finding` has `code`, `rule`, `message`, `path`, `hint` (how to repair it), `url` (its rule,
-such as [lint.md#cf104-arguments-do-not-fit](lint.md#cf104-arguments-do-not-fit)) and `task`. `path` is a place in the canvas, written as in the failures of `assert_shape`
-(`chain[1].header[3]`), or the name of a task or setting.
+A `Finding` has
+
+| attribute | meaning |
+|---|---|
+| `code`, `rule` | code and name of the rule: `CF104`, `arguments-do-not-fit` |
+| `message` | what is wrong |
+| `path` | the place in the canvas, as failures of `assert_shape` write it (`chain[1].header[3]`), or the task or setting |
+| `hint` | how to repair it |
+| `url` | the rule on this page, such as [lint.md#cf104-arguments-do-not-fit](lint.md#cf104-arguments-do-not-fit) |
+| `task` | full name of the task that it is about, or nothing |
 
 ## `assert_clean(canvas_or_app, ignore=(), app=None)`
 

@@ -17,7 +17,16 @@ from typing import Any
 
 from celery.app.task import Task
 
-__all__ = ["body_nodes", "called", "calls", "definition", "ends_with_nothing", "function_of", "retries_itself"]
+__all__ = [
+    "body_nodes",
+    "called",
+    "calls",
+    "definition",
+    "ends_with_nothing",
+    "function_of",
+    "own_retries",
+    "retries_itself",
+]
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -68,7 +77,7 @@ def called(call: ast.AST) -> str:
 def ends_with_nothing(task: Any) -> bool:
     """Whether a task can only return None: it says so itself and nothing wraps it."""
     run = getattr(task, "_orig_run", None) or task.run
-    if hasattr(run, "__wrapped__") or type(task).__call__ is not Task.__call__:
+    if hasattr(run, "__wrapped__") or task.__class__.__call__ is not Task.__call__:
         return False
     tree = definition(task)
     if tree is None or isinstance(tree.body[-1], ast.Raise):
@@ -89,7 +98,21 @@ def _is_none(value: ast.expr | None) -> bool:
 
 def retries_itself(task: Any) -> bool:
     """Whether the body of a task calls `self.retry`, or `retry` of the task by its name."""
+    return any(True for _ in own_retries(task))
+
+
+def own_retries(task: Any) -> Iterator[ast.Call]:
+    """The calls of a task's own `retry` in its body."""
     tree = definition(task)
-    return tree is not None and any(
-        isinstance(call.func, ast.Attribute) and called(call) == "retry" for call in calls(tree)
-    )
+    if tree is None:
+        return
+    itself = {tree.name, "current_task", *(each.arg for each in tree.args.args[:1])}
+    for call in calls(tree):
+        function = call.func
+        if (
+            isinstance(function, ast.Attribute)
+            and function.attr == "retry"
+            and isinstance(function.value, ast.Name)
+            and function.value.id in itself
+        ):
+            yield call

@@ -80,7 +80,8 @@ def chord_without_results(canvas: Canvas) -> Iterator[Trouble]:
 
     Sees: a chord, or a group followed by another step, which Celery turns into a chord; in an
     app whose result backend is missing, `disabled://` or `rpc://`. An app that names neither a
-    broker nor a result backend is not judged: it will be configured elsewhere.
+    broker nor a result backend is not judged, as it will be configured elsewhere; nor is one with
+    `task_always_eager`.
 
     Why: publishing it fails with NotImplementedError; where a task publishes it, that is in the
     worker. An innocent `group | task` is a chord too: the task runs only when every member has
@@ -104,6 +105,8 @@ def chord_without_results(canvas: Canvas) -> Iterator[Trouble]:
         group(fetch.s("a"), fetch.s("b"))
     """
     if canvas.app.counting != "none" or not canvas.app.is_configured:
+        return
+    if canvas.app.conf.task_always_eager:
         return
     backend = canvas.app.backend or "no result backend"
     for place in canvas.places:

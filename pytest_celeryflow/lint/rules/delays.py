@@ -14,9 +14,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pytest_celeryflow.lint._app import moment
-from pytest_celeryflow.lint._canvas import Canvas
+from pytest_celeryflow.lint._canvas import Canvas, Place
 from pytest_celeryflow.lint._finding import Trouble
 from pytest_celeryflow.lint._rule import canvas_rule
+from pytest_celeryflow.lint.rules.retries import time_in_retries
 
 __all__ = [
     "delay_past_visibility",
@@ -114,8 +115,9 @@ def delay_past_visibility(canvas: Canvas) -> Iterator[Trouble]:
 def results_expire_first(canvas: Canvas) -> Iterator[Trouble]:
     """A chord waits for longer than results are kept.
 
-    Sees: a member of a chord's header that starts, by countdowns and ETAs, later than
-    `result_expires` after the chord was published (`result_chord_expires` too, where there is one).
+    Sees: a task in a chord's header that may start, by countdowns, ETAs and all its retries by
+    `autoretry_for`, later than `result_expires` after the chord was published
+    (`result_chord_expires` too, where there is one).
 
     Why: the chord never completes, or fails. What it has counted so far is gone when the late member
     reports.
@@ -143,16 +145,27 @@ def results_expire_first(canvas: Canvas) -> Iterator[Trouble]:
     if kept is None or canvas.app.counting == "none":
         return
     for place in canvas.places:
-        late = canvas.last_to_start(place) if place.becomes_header else None
-        if late is not None and late[1] >= kept:
-            last, seconds = late
+        if not place.becomes_header:
+            continue
+        waits = [
+            (_latest_start(canvas, each) - place.waits, each) for each in canvas.in_header(place)
+        ]
+        seconds, last = max(waits, key=lambda pair: pair[0], default=(0.0, place))
+        if seconds >= kept:
             yield Trouble(
                 last.path,
-                f"{last.short_name} starts {duration(seconds)} after the chord was published; "
+                f"{last.short_name} may start {duration(seconds)} after the chord was published; "
                 f"results are kept for {duration(kept)}",
                 f"result_expires = {int(seconds * 2)}",
                 task=last.shape.name,
             )
+
+
+def _latest_start(canvas: Canvas, place: Place) -> float:
+    """Seconds until the last try of a task may start; what tasks before it retry is left out."""
+    task = canvas.app.task(place.shape.name)
+    retries = 0.0 if task is None else time_in_retries(task)
+    return place.waits + canvas.app.delay(place.shape.options) + retries
 
 
 @canvas_rule("CF125", "time-without-zone")

@@ -16,7 +16,7 @@ from celery.app.task import Task
 from pytest_celeryflow.lint._app import AppView
 from pytest_celeryflow.lint._finding import Trouble
 from pytest_celeryflow.lint._rule import app_rule
-from pytest_celeryflow.lint._source import called, calls, definition, retries_itself
+from pytest_celeryflow.lint._source import own_retries, retries_itself
 
 __all__ = [
     "autoretry_catches_soft_limit",
@@ -24,6 +24,7 @@ __all__ = [
     "none_is_the_default",
     "retries_all_at_once",
     "retries_without_limit",
+    "time_in_retries",
 ]
 
 
@@ -214,6 +215,20 @@ def longest_delay(task: Any) -> float | None:
     return min(longest, int(max(1.0, backoff)) * 2.0 ** min(task.max_retries - 1, 64))
 
 
+def time_in_retries(task: Any) -> float:
+    """Seconds that all retries of `autoretry_for` wait together; 0 if there is no end to them."""
+    longest = longest_delay(task)
+    if longest is None or task.max_retries is None:
+        return 0.0
+    backoff = float(getattr(task, "retry_backoff", False))
+    if not backoff:
+        return longest * float(task.max_retries)
+    first = int(max(1.0, backoff))
+    tries = range(min(task.max_retries, 64))
+    capped = max(task.max_retries - 64, 0) * longest
+    return capped + sum(min(longest, first * 2.0**retry) for retry in tries)
+
+
 def _autoretries(task: Any) -> tuple[type[BaseException], ...]:
     return tuple(getattr(task, "autoretry_for", ()))
 
@@ -223,12 +238,10 @@ def _retry_kwargs(task: Any) -> dict[str, Any]:
 
 
 def _retries_with_none(task: Any) -> bool:
-    tree = definition(task)
-    return tree is not None and any(
+    return any(
         keyword.arg == "max_retries"
         and isinstance(keyword.value, ast.Constant)
         and keyword.value.value is None
-        for call in calls(tree)
-        if called(call) == "retry"
+        for call in own_retries(task)
         for keyword in call.keywords
     )
