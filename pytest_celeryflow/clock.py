@@ -177,7 +177,10 @@ class VirtualClock:
         with time_frozen(frozen, replacements):
             self._factory = _freezegun.freeze_factories[-1]
             self._origin = self._read()
-            yield
+            try:
+                yield
+            finally:
+                self._factory = None
 
     def driven_by(
         self,
@@ -203,6 +206,8 @@ class VirtualClock:
     @property
     def us(self) -> int:
         """The present moment in microseconds since 1970, UTC."""
+        if self._factory is None:  # the simulation has ended: time stands still
+            return self._us
         top = _freezegun.freeze_factories[-1]
         if top is not self._factory:
             before = self._us

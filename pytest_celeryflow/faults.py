@@ -60,7 +60,7 @@ class CrashPoint(enum.Enum):
     """
 
     #: The worker has the message and has not given the task to its pool.
-    RECEIVED = "the message was received"
+    RECEIVED = "when the message was received"
     #: A pool process has taken the task; an early acknowledgement would come next.
     BEFORE_ACK = "before the task is accepted and acknowledged"
     #: The task is accepted, and acknowledged unless ``acks_late``; its body has not begun.

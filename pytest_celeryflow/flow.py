@@ -20,8 +20,8 @@ from pytest_celeryflow.books import Workflow
 from pytest_celeryflow.clock import Clock
 from pytest_celeryflow.errors import CeleryflowAssertionError, CeleryflowError, WorkflowStalled
 from pytest_celeryflow.history import Event, Execution, History
-from pytest_celeryflow.planner import Faults
 from pytest_celeryflow.modes.protocol import Message, Mode
+from pytest_celeryflow.planner import Faults
 from pytest_celeryflow.report.timeline import timeline
 from pytest_celeryflow.run import Outcome, Run, task_name
 from pytest_celeryflow.stub import Stub

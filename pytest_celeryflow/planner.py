@@ -239,7 +239,8 @@ class Faults:
 
     def _instead(self, fault: Fault) -> str:
         if fault.seen:
-            return f"there were {fault.seen} opportunities, and it was planned for nth={fault.nth}"
+            there = "there was 1 opportunity" if fault.seen == 1 else f"there were {fault.seen}"
+            return f"{there}, and it was planned for nth={fault.nth}"
         history = self._mode.recorder.history
         if fault.task is None:
             return f"{len(history.only('started'))} tasks were executed, and none was there"

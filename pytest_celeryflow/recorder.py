@@ -11,11 +11,13 @@ in its final form; signals do not tell its queue or its priority.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
 from celery import Celery, signals
+from celery._state import get_current_task
 from celery.utils.threads import get_ident
 from kombu.serialization import loads
 
@@ -27,6 +29,9 @@ from pytest_celeryflow.wiring import take_call, wiring
 __all__ = ["Recorder"]
 
 _UNLOCK = "celery.chord_unlock"
+
+#: A task that was executed so often under one id retries, or is redelivered, without end.
+MAX_ATTEMPTS = 1_000
 
 
 class Recorder(Books):
@@ -63,6 +68,11 @@ class Recorder(Books):
         self.first_seen: Callable[[str], None] = _nothing
         #: Ids whose body was cut off: what it still signals on its way out is not news.
         self.silenced: set[Any] = set()
+        #: Id of a task that waits for a result -> id of the task whose result it is.
+        self.awaited: dict[str, str] = {}
+        #: Id of a task that is executed again and again and will be for ever.
+        self.endless: str | None = None
+        self._attempts: Counter[str] = Counter()
 
     # --- life ---
 
@@ -136,6 +146,20 @@ class Recorder(Books):
     def workflow(self) -> Workflow:
         """A new workflow with nothing in it."""
         return Workflow(began=self._elapsed())
+
+    @contextmanager
+    def awaiting(self, id: str) -> Iterator[None]:  # noqa: A002
+        """The task that runs, if one does, waits for the result of another."""
+        task = get_current_task()
+        mine = task.request.id if task is not None else None
+        if mine is None:
+            yield
+            return
+        self.awaited[mine] = id
+        try:
+            yield
+        finally:
+            self.awaited.pop(mine, None)
 
     # --- the broker (broker.queues.Watcher) ---
 
@@ -264,6 +288,9 @@ class Recorder(Books):
             self._running.setdefault(get_ident(), []).append((task_id, number))
             self._open.setdefault(task_id, []).append(number)
             self._begun[number] = (self._where(), sender.name)
+            self._attempts[task_id] += 1
+            if self._attempts[task_id] > MAX_ATTEMPTS and sender.name != _UNLOCK:
+                self.endless = task_id
             if task_id not in self._labels:  # never published: called eagerly
                 self._place(task_id, request.parent_id, request.root_id)
             workflow = self._workflow_of.get(task_id)

@@ -208,7 +208,7 @@ class Run:
         """
         __tracebackhide__ = True
         if self._outcome.hung is not None:
-            raise WorkflowStalled(f"{self._outcome.hung}\n\n{self.timeline()}")
+            raise WorkflowStalled(f"{self._outcome.hung}\n\n{self._timeline(limit=40)}")
         if self._outcome.error is not None:
             raise self._outcome.error
         return self._outcome.value
@@ -312,7 +312,10 @@ class Run:
 
     def timeline(self) -> str:
         """What happened, as text for a person."""
-        return timeline(self.history, began=self._began)
+        return self._timeline(limit=200)
+
+    def _timeline(self, *, limit: int) -> str:
+        return timeline(self.history, began=self._began, limit=limit)
 
     def _executed(self, task: Any) -> TaskRuns:
         runs = self[task]

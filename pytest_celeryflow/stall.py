@@ -6,7 +6,8 @@ result.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from celery import Celery
@@ -16,39 +17,58 @@ from pytest_celeryflow.history import Event
 from pytest_celeryflow.modes.protocol import Message
 from pytest_celeryflow.recorder import Recorder
 
-__all__ = ["explain"]
+__all__ = ["Scene", "explain"]
 
 _UNLOCK = "celery.chord_unlock"
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What a mode knows of the present, beyond the history.
+
+    Attributes:
+        waiting: Tasks that wait in a queue or a worker.
+        unconsumed: Queues that nobody consumes.
+        crowded: Id of a task that waits for a free slot -> who has the slots, in words.
+        notes: What else is the matter, a sentence each: an outage, a worker that is gone.
+        deserted: No worker is left.
+        late: It is the time that ran out, and things could still go on: how much time, and
+            what to do about it.
+    """
+
+    waiting: Sequence[Message]
+    unconsumed: Collection[str] = ()
+    crowded: Mapping[str, str] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+    deserted: bool = False
+    late: tuple[str, str] | None = None
 
 
 def explain(
     app: Celery,
     recorder: Recorder,
+    scene: Scene,
     *,
-    waiting: list[Message],
-    unconsumed: set[str],
     workflow: Workflow | None = None,
     result: str | None = None,
-    bound: float | None = None,
 ) -> str:
     """What waits for what, in words.
 
     Args:
         app: The app.
         recorder: What happened.
-        waiting: Tasks that wait in a queue or a worker.
-        unconsumed: Queues that nobody consumes.
+        scene: What is so now.
         workflow: Speak of this workflow alone.
         result: Id of the result that is waited for.
-        bound: It is the time that ran out, these real seconds; things could still go on.
     """
-    story = _Story(app, recorder, waiting, unconsumed, late=bound is not None)
+    story = _Story(app, recorder, scene)
     ids = list(workflow.ids) if workflow is not None else list(story.events)
-    if bound is not None:
-        lines = [f"the workflow does not finish within {bound:g} s of real time"]
+    if scene.late is not None:
+        lines = [f"the workflow does not finish within {scene.late[0]}"]
         result = None
     else:
         lines = [story.headline(result, of_workflow=workflow is not None)]
+    lines += scene.notes
     lines += [story.chord(group) for group in story.chords(ids)]
     lines += [
         f"{story.name(id_)} {story.fate(id_)}"
@@ -60,20 +80,11 @@ def explain(
 
 
 class _Story:
-    def __init__(
-        self,
-        app: Celery,
-        recorder: Recorder,
-        waiting: list[Message],
-        unconsumed: set[str],
-        *,
-        late: bool,
-    ) -> None:
+    def __init__(self, app: Celery, recorder: Recorder, scene: Scene) -> None:
         self.app = app
         self.recorder = recorder
-        self.waiting = {message.id: message for message in waiting}
-        self.unconsumed = unconsumed
-        self.late = late
+        self.scene = scene
+        self.waiting = {message.id: message for message in scene.waiting}
         self.events: dict[str, list[Event]] = {}
         for event in recorder.history:
             if event.id is not None:
@@ -84,7 +95,7 @@ class _Story:
         return [event.kind for event in self.events.get(id_, ())]
 
     def finished(self, id_: str) -> bool:
-        return any(kind in ("succeeded", "failed", "ignored") for kind in self.kinds(id_))
+        return any(kind in ("succeeded", "failed") for kind in self.kinds(id_))
 
     def name(self, id_: str) -> str:
         events = self.events.get(id_)
@@ -108,22 +119,53 @@ class _Story:
     def fate(self, id_: str) -> str:
         """Why a task will not report, as the rest of a sentence."""
         kinds = self.kinds(id_)
-        last = self.events[id_][-1] if id_ in self.events else None
         message = self.waiting.get(id_)
-        if message is not None and message.where == "queue" and message.queue in self.unconsumed:
-            return f"waits in queue {message.queue!r}, which no worker consumes"
-        for kind, words in _FATES.items():
-            if kind in kinds:
-                reason = next(e.details.get("reason") for e in self.events[id_] if e.kind == kind)
-                return words + (f" ({reason})" if reason else "")
+        if id_ == self.recorder.endless:
+            return f"was executed {kinds.count('started'):,} times and goes on: {self._again(id_)}"
+        if message is not None and message.where == "queue" and message.queue in self.scene.unconsumed:
+            none = "and no worker is left" if self.scene.deserted else "which no worker consumes"
+            return f"waits in queue {message.queue!r}, {none}"
+        if id_ in self.scene.crowded:
+            return f"waits in its worker for a free slot: {self.scene.crowded[id_]}"
         if self.name(id_) in self.running:
-            return "is running" if self.late else "is running and waits for something that will not happen"
+            return self._running(id_)
+        if message is not None and message.task == _UNLOCK:
+            return "asks again and again whether the header is complete"
         if message is not None:
             place = f"queue {message.queue!r}" if message.where == "queue" else "its worker"
             return f"waits in {place}" + (f" for its ETA, {message.eta}" if message.eta else "")
+        for kind, words in _FATES.items():
+            if kind in kinds:
+                told = (e.details.get("reason") for e in self.events[id_] if e.kind == kind)
+                reason = next((r for r in told if r), None)
+                return words + (f": {reason}" if reason else "")
         if self.finished(id_):
             return f"has {kinds[-1]} and its result was not kept"
-        return f"was last {last.kind}" if last is not None else "was never published"
+        if "acked" in kinds and "received" not in kinds:
+            return "was thrown away: no worker could read its message"
+        return f"was last {kinds[-1]}" if kinds else "was never published"
+
+    def _running(self, id_: str) -> str:
+        if self.scene.late is not None:
+            return "is running"
+        hangs = [e for e in self.events[id_] if e.kind == "fault" and e.details.get("hang")]
+        if hangs:
+            return f"hangs ({hangs[-1].details['reason']}), and no time limit ends it"
+        awaited = self.recorder.awaited.get(id_)
+        if awaited is None:
+            return "is running and waits for something that will not happen"
+        if awaited not in self.events:
+            return (
+                f"is running and waits for the result of task {awaited}, "
+                "and no task with this id was published here"
+            )
+        return f"is running and waits for the result of {self.name(awaited)}"
+
+    def _again(self, id_: str) -> str:
+        kinds = self.kinds(id_)
+        if "retried" in kinds:
+            return "it retries without end; give it a max_retries that ends"
+        return "each time it is lost, and each time it is delivered again"
 
     def chords(self, ids: Iterable[str]) -> list[str]:
         groups: dict[str, None] = {}
@@ -163,22 +205,31 @@ class _Story:
     def chord(self, group: str) -> str:
         members = self.members(group)
         size = self._told(group).get("size") or len(members)
-        counted = [m for m in members if any(k in ("succeeded", "failed") for k in self.kinds(m))]
+        polled = any(e.task == _UNLOCK for events in self.events.values() for e in events)
+        silent = {m for m in members if polled and self._keeps_no_result(m)}
+        done = [m for m in members if any(k in ("succeeded", "failed") for k in self.kinds(m))]
+        counted = [m for m in done if m not in silent]
         missing = [m for m in members if m not in counted]
         lines = [f"a chord waits for its header: {len(counted)} of {size} tasks have counted"]
-        lines += [f"  {self.name(m)} {self.fate(m)}" for m in missing[:10]]
+        for member in missing[:10]:
+            quiet = "ignores its result, and chord_unlock waits for it"
+            lines.append(f"  {self.name(member)} {quiet if member in silent else self.fate(member)}")
         if len(missing) > 10:  # noqa: PLR2004 - a screenful
             lines.append(f"  … and {len(missing) - 10} more")
         return "\n".join(lines)
 
+    def _keeps_no_result(self, id_: str) -> bool:
+        task = self.app.tasks.get(self.events[id_][0].task or "")
+        return task is not None and bool(task.ignore_result)
+
     def way_out(self) -> str:
-        if self.late:
-            return (
-                "Time is real in this mode. In mode 'sim' an ETA or a retry costs nothing; or "
-                "give a longer timeout=."
-            )
-        if self.unconsumed and any(m.queue in self.unconsumed for m in self.waiting.values()):
-            names = ", ".join(sorted(map(repr, self.unconsumed)))
+        if self.scene.late is not None:
+            return self.scene.late[1]
+        unconsumed = self.scene.unconsumed
+        if unconsumed and any(m.queue in unconsumed for m in self.waiting.values()):
+            if self.scene.deserted:
+                return ""
+            names = ", ".join(sorted(map(repr, unconsumed)))
             return (
                 f"Let a worker consume {names}: name it in task_queues, or in queues= of the "
                 "context or the marker."
@@ -188,9 +239,9 @@ class _Story:
 
 _FATES = {
     "dropped": "was dropped on its way",
-    "lost": "was lost with its worker",
+    "lost": "was lost",
     "rejected": "was rejected and its message thrown away",
     "revoked": "was revoked",
     "expired": "expired before it could run",
-    "ignored": "raised Ignore, which stores no result and counts in no chord",
+    "ignored": "raised Ignore, which stores no result, publishes nothing and counts in no chord",
 }

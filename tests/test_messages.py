@@ -93,7 +93,7 @@ def test_stalled_chord(app, add):
     assert _message(stalled) == (
         "the result of a chord's body will never come\n"
         "a chord waits for its header: 1 of 2 tasks have counted\n"
-        "  skip#1 raised Ignore, which stores no result and counts in no chord\n"
+        "  skip#1 raised Ignore, which stores no result, publishes nothing and counts in no chord\n"
         "\n"
         "0s  add#1   ▸ started with (1, 1)\n"
         "    add#1   ✓ returned 2\n"

@@ -300,7 +300,7 @@ def test_deadlock_of_waiting_tasks_is_found(app, add):
     with simulate(app, concurrency=1) as flow:
         run = flow.run(outer.s())
     assert "outer#1" in run.verdict.hung
-    assert "waits for something that will not happen" in run.verdict.hung
+    assert "waits for the result of add#1" in run.verdict.hung
 
 
 def test_replace_takes_the_place_of_a_task(app, add):

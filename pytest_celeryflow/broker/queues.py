@@ -332,6 +332,10 @@ class Broker:
         self.changed()
         return twin
 
+    def copies_of(self, message: Stored) -> int:
+        """How many of a message there are: one more each time it reappeared unacknowledged."""
+        return len(self._twins.get(message.tag, (message,)))
+
     def _insert(self, message: Stored, place: Place) -> None:
         known = self._queues.setdefault(message.queue, _Queue())
         level = known.levels.setdefault(message.level, deque())

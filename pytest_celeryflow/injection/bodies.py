@@ -16,7 +16,7 @@ from typing import Any
 
 from celery.app.trace import build_tracer
 
-from pytest_celeryflow.faults import Delay, Fail, Fault
+from pytest_celeryflow.faults import Delay, Fail, Fault, Hang
 from pytest_celeryflow.recorder import Recorder
 
 __all__ = ["Bodies", "Wrapper", "at_the_start", "troubled"]
@@ -108,7 +108,8 @@ def troubled(
     def wrapper(body: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         if not fault.strikes():
             return body(*args, **kwargs)
-        recorder.note("fault", task=task.name, id=task.request.id, reason=str(fault))
+        told: dict[str, Any] = {"hang": True} if isinstance(fault, Hang) else {}
+        recorder.note("fault", task=task.name, id=task.request.id, reason=str(fault), **told)
         if not isinstance(fault, Fail):
             return inside(wait, partial(body, *args, **kwargs))
         if fault.when == "after":

@@ -39,6 +39,10 @@ class BrokerOutages:
         self._faults: tuple[BrokerDown, ...] = ()
         broker.reached = self._refuse
 
+    def notes(self) -> list[str]:
+        """Which outages there are now, a sentence each."""
+        return [f"the broker cannot be reached: {fault}" for fault in self._faults]
+
     @property
     def end(self) -> bool:
         """Whether the broker is there, or will be by itself."""
@@ -92,6 +96,10 @@ class StoreOutages:
             yield
         finally:
             self._looking -= 1
+
+    def notes(self) -> list[str]:
+        """Which outages there are now, a sentence each."""
+        return [f"the result store cannot be reached: {fault}" for fault in self._down]
 
     def refuse(self) -> None:
         """Raise what the backend's client raises when it has no connection, while it has none."""

@@ -107,8 +107,7 @@ class EagerMode(Opening):
         return stall.explain(
             self.app,
             self.recorder,
-            waiting=self.messages(),
-            unconsumed={m.queue for m in self.broker.waiting()},
+            stall.Scene(self.messages(), {m.queue for m in self.broker.waiting()}),
             workflow=workflow,
             result=result,
         )

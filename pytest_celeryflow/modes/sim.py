@@ -49,6 +49,8 @@ from pytest_celeryflow.sim.world import World
 
 __all__ = ["SimMode"]
 
+_LATE = "It goes on when time passes: flow.drain(), flow.clock.advance(), or a longer timeout=."
+
 #: A workflow that has not come to rest after so many executions never will.
 MAX_EXECUTIONS = 100_000
 
@@ -79,6 +81,8 @@ class SimMode(Opening):
         self.app = app
         self.seed = seed
         self.workers: list[SimWorker] = []
+        #: Of the last workflow, when it was its `timeout` that ran out.
+        self._late: tuple[str, str] | None = None
         self._count, self._concurrency = workers, concurrency
         self._prefetch, self._queues = prefetch_multiplier, queues
         self._broker_name, self._backend_name = broker, backend
@@ -123,7 +127,7 @@ class SimMode(Opening):
         later = self.world.call_after
         self.store_outages = StoreOutages(app.backend, values, self.recorder, later)
         self.values.used = self._store_is_used
-        stack.enter_context(watch_waits(app.backend, self.world, self.stalled))
+        stack.enter_context(watch_waits(app.backend, self.world, self.recorder, self.stalled))
         stack.enter_context(errbacks_recorded(app, self.recorder))
         self.recorder.connect()
         stack.callback(self.recorder.disconnect)
@@ -179,8 +183,9 @@ class SimMode(Opening):
         return fiber.worker.name if fiber is not None and fiber.worker is not None else None
 
     def _forget_an_earlier_result(self, id_: str) -> None:
-        if self.app.backend.get_task_meta(id_)["status"] != states.PENDING:
-            self.app.backend.forget(id_)
+        with self.looking():
+            if self.app.backend.get_task_meta(id_)["status"] != states.PENDING:
+                self.app.backend.forget(id_)
 
     def _note_clock(self) -> None:
         self.recorder.note("clock", now=self.clock.now.isoformat())
@@ -201,7 +206,10 @@ class SimMode(Opening):
         # (`kombu/transport/redis.py`: `register_with_event_loop`, `QoS.restore_visible`).
         limit = self.clock.us + round(self._visibility * 1_000_000)
         next_look = self._began + ((limit - self._began) // _LOOK + 1) * _LOOK
-        message.alarm = self.world.call_at(next_look, give_back, name="visibility")
+        alarm = self.world.call_at(next_look, give_back, name="visibility")
+        # A message that each worker has had in vain moves no clock: it would come back for ever.
+        alarm.essential = lambda: self.broker.copies_of(message) <= len(self.workers)
+        message.alarm = alarm
 
     def _consume_too(self, queue: str) -> None:
         for worker in self.workers:
@@ -218,13 +226,17 @@ class SimMode(Opening):
         limit = workflow.executions + MAX_EXECUTIONS
 
         def done() -> bool:
-            return workflow.live <= 0 or workflow.executions > limit or self._spinning()
+            endless = workflow.executions > limit or self.recorder.endless is not None
+            return workflow.live <= 0 or endless or self._spinning()
 
-        deadline = None if timeout is None else self.clock.us + round(timeout * 1_000_000)
-        if deadline is None:
+        self._late = None
+        if timeout is None:
             self.world.drive(done)
             return
+        deadline = self.clock.us + round(timeout * 1_000_000)
         self.world.drive_within(done, deadline)
+        if self.clock.us >= deadline and workflow.live > 0:
+            self._late = f"{timeout:g} s of virtual time", _LATE
 
     def drain(self, queue: str | None, limit: int | None) -> None:
         """Work until nothing is left."""
@@ -232,7 +244,8 @@ class SimMode(Opening):
         bound = begun + (limit if limit is not None else MAX_EXECUTIONS)
 
         def done() -> bool:
-            return self.recorder.executions >= bound or self._spinning()
+            endless = self.recorder.endless is not None
+            return self.recorder.executions >= bound or endless or self._spinning()
 
         self.broker.only = queue
         try:
@@ -312,10 +325,28 @@ class SimMode(Opening):
         return stall.explain(
             self.app,
             self.recorder,
-            waiting=self.messages(),
-            unconsumed={m.queue for m in self.broker.waiting() if not self.broker.consumers(m.queue)},
+            self._scene(),
             workflow=workflow,
             result=result,
+        )
+
+    def _scene(self) -> stall.Scene:
+        unconsumed = {m.queue for m in self.broker.waiting() if not self.broker.consumers(m.queue)}
+        crowded = {}
+        for worker in self.workers:
+            taken = ", ".join(job.label for job in worker.pool.running())
+            slots = worker.pool.limit
+            all_ = "its only one is" if slots == 1 else f"all {slots} are"
+            for job in worker.pool.waiting:
+                crowded[job.correlation_id] = f"{all_} taken by {taken}"
+        gone = [w.gone for w in self.workers if w.gone is not None]
+        return stall.Scene(
+            self.messages(),
+            unconsumed,
+            crowded,
+            [*self.outages.notes(), *self.store_outages.notes(), *gone],
+            deserted=len(gone) == len(self.workers),
+            late=self._late,
         )
 
 

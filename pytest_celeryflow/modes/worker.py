@@ -44,6 +44,11 @@ from pytest_celeryflow.results.values import Values
 
 __all__ = ["WorkerMode"]
 
+_LATE = (
+    "Time is real in this mode. In mode 'sim' an ETA or a retry costs nothing; or give a longer "
+    "timeout=."
+)
+
 
 class _Local(threading.local):
     result: str | None = None
@@ -155,7 +160,8 @@ class WorkerMode(Opening):
             __tracebackhide__ = True
             outer, self._local.result = self._local.result, result.id
             try:
-                return wait_for_pending(result, *args, **kwargs)
+                with self.recorder.awaiting(result.id):
+                    return wait_for_pending(result, *args, **kwargs)
             finally:
                 self._local.result = outer
 
@@ -284,11 +290,14 @@ class WorkerMode(Opening):
         return stall.explain(
             self.app,
             self.recorder,
-            waiting=self.messages(),
-            unconsumed=unconsumed,
+            stall.Scene(
+                self.messages(),
+                unconsumed,
+                notes=[*self.outages.notes(), *self.store_outages.notes()],
+                late=None if self._stuck() else (f"{self._bound:g} s of real time", _LATE),
+            ),
             workflow=workflow,
             result=result,
-            bound=None if self._stuck() else self._bound,
         )
 
 

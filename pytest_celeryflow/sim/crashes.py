@@ -39,31 +39,33 @@ class Crashes:
     def __init__(self, app: Celery, world: World, recorder: Recorder, bodies: Bodies) -> None:
         self._app, self._world, self._recorder, self._bodies = app, world, recorder, bodies
         self._planned: tuple[Crash, ...] = ()
-        self._watching: ExitStack | None = None
+        #: What is laid around the backend and the bodies while any crash is planned.
+        self._watching = ExitStack()
+        self._bodied: set[str] = set()
 
     @contextmanager
     def planned(self, fault: Crash) -> Iterator[None]:
         """Let a crash strike meanwhile."""
-        with ExitStack() as stack:
+        if not self._planned:
+            self._watch(self._watching)
+        self._planned = (*self._planned, fault)
+        if fault.at in _AT_THE_BODY:
+            for name in [fault.task] if fault.task is not None else list(self._app.tasks):
+                self._wrap(name)
+        try:
+            yield
+        finally:
+            self._planned = tuple(f for f in self._planned if f is not fault)
             if not self._planned:
-                self._watching = ExitStack()
-                self._watch(self._watching)
-            self._planned = (*self._planned, fault)
-            for task in self._tasks(fault):
-                stack.enter_context(self._bodies.wrapped(task, self._around_body(task)))
-            try:
-                yield
-            finally:
-                self._planned = tuple(f for f in self._planned if f is not fault)
-                if not self._planned and self._watching is not None:
-                    self._watching.close()
+                self._watching.close()
+                self._bodied.clear()
 
-    def _tasks(self, fault: Crash) -> list[Any]:
-        if fault.at not in _AT_THE_BODY:
-            return []
-        if fault.task is not None:
-            return [self._app.tasks[fault.task]]
-        return [task for name, task in self._app.tasks.items() if not name.startswith("celery.")]
+    def _wrap(self, name: str) -> None:
+        if name not in self._bodied and name != _UNLOCK:
+            self._bodied.add(name)
+            task = self._app.tasks[name]
+            wrapped = self._bodies.wrapped(task, self._around_body(task))
+            self._watching.enter_context(wrapped)
 
     # --- what is reached ---
 

@@ -60,6 +60,8 @@ class Job(ApplyResult):
         self.outcome: tuple[str, dict[str, Any]] | None = None
         #: What to do when the killed process is gone.
         self._bury: Callable[[], None] | None = None
+        #: What kept the worker from dealing with its outcome.
+        self._trouble: Exception | None = None
         # billiard counts jobs over the life of the process, and says the number in errors.
         del pool.jobs[self._job]
         self._job = next(pool.numbers)
@@ -108,6 +110,18 @@ class Job(ApplyResult):
             self._bury()
         finally:
             self.end()
+
+    def safe_apply_callback(self, fun: Any, *args: Any, **kwargs: Any) -> None:
+        """Call back, noting what `billiard` logs and forgets."""
+
+        def noting(*args: Any, **kwargs: Any) -> None:
+            try:
+                fun(*args, **kwargs)
+            except Exception as exc:
+                self._trouble = exc
+                raise
+
+        super().safe_apply_callback(fun and noting, *args, **kwargs)
 
     @property
     def acks_late(self) -> bool:
@@ -162,6 +176,8 @@ class Job(ApplyResult):
         if not self.over:
             self.over = True
             self._stop_limits()
+            if self._trouble is not None:
+                self.mark_lost(f"its outcome could not be stored: {_said(self._trouble)}")
             self.pool.end_job(self)
 
     def cut_off(self) -> None:
@@ -217,6 +233,10 @@ class Job(ApplyResult):
         self.handle_timeout(soft=False)
         self.cut_off()
         self.end()
+
+
+def _said(exc: Exception) -> str:
+    return f"{type(exc).__name__}: {exc}".rstrip(": ")
 
 
 def _is_for_the_test(exc: BaseException) -> bool:

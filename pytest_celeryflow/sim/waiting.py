@@ -10,13 +10,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from pytest_celeryflow.recorder import Recorder
 from pytest_celeryflow.sim.world import World
 
 __all__ = ["watch_waits"]
 
 
 @contextmanager
-def watch_waits(backend: Any, world: World, explain: Callable[..., str]) -> Iterator[None]:
+def watch_waits(
+    backend: Any, world: World, recorder: Recorder, explain: Callable[..., str]
+) -> Iterator[None]:
     """Mark every wait for a result through this backend."""
     wait_for_pending, iter_native = backend.wait_for_pending, backend.iter_native
 
@@ -30,7 +33,8 @@ def watch_waits(backend: Any, world: World, explain: Callable[..., str]) -> Iter
             fiber.polls += 1
             fiber.fresh = True
             try:
-                yield
+                with recorder.awaiting(result.id):
+                    yield
             finally:
                 fiber.polls -= 1
             return

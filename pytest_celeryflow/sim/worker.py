@@ -61,8 +61,9 @@ class SimWorker:
         self.world, self.app, self.name = world, app, name
         self.memory = _Memory()
         self._recorder, self._lost = recorder, lost
-        #: It was killed.
-        self.gone = False
+        #: What became of it, once it is no more.
+        self.gone: str | None = None
+        self._started = False
         parts = {"world": world, "recorder": recorder, "crashes": crashes, "worker": self}
         pool_cls = type("SimPool", (SimPool,), {**parts, "app": app})
         timer_cls = type("SimTimer", (SimTimer,), {"world": world, "worker": self})
@@ -91,11 +92,21 @@ class SimWorker:
         return self.controller.consumer
 
     def _run(self) -> None:
-        self.controller.blueprint.start(self.controller)
+        try:
+            self.controller.blueprint.start(self.controller)
+        except (Exception, SystemExit) as exc:
+            if not self._started:
+                raise
+            # Celery's command line would log "Unrecoverable error" and exit.
+            self._recorder.note("fault", reason=f"{self.name} gave up: {exc!r}")
+            self._leave_world()
+            self.pool.vanish(f"{self.name} gave up")
+            self.gone = f"{self.name} gave up: {exc!r}"
 
     def start(self) -> None:
         """Start it; it waits for messages afterwards."""
         self.world.spawn(self.fiber)
+        self._started = True
         self.world.housekeeping.append(self.tidy)
         # What was delivered starts before more is delivered, as far as there is room.
         self.world.sources.insert(0, self.pool)
@@ -139,12 +150,13 @@ class SimWorker:
             restart_after: Seconds after which another takes its place, or ``None``.
         """
         me = self.world.fiber
+        self.tidy()  # Celery 5.4 and 5.5 acknowledge in the next round of the loop
         self._leave_world()
         self.pool.vanish(reason)
         self.controller.timer.clear()
         for channel in list(self.consumer.connection.transport.channels):
             channel.abandon()
-        self.gone = True
+        self.gone = f"{reason}, and is not replaced"
         self._recorder.silenced.add(self.fiber.greenlet)
         if me is not self.fiber:
             self.world.kill(self.fiber)
@@ -161,7 +173,7 @@ class SimWorker:
 
     def stop(self) -> None:
         """Stop it as a warm shutdown does, except that nothing is waited for."""
-        if self.gone:
+        if self.gone is not None:
             return
         self.world.attend(self)
         self._leave_world()

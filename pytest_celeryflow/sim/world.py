@@ -41,8 +41,8 @@ __all__ = ["Move", "Source", "Timer", "World", "first_in_first_out", "microsecon
 _SECOND = 1_000_000
 
 #: More timers in a row than this, without anybody being given anything to do, is a livelock: a
-#: task that sleeps and looks without end. One that sleeps a second at a time lasts a day.
-MAX_IDLE_TIMERS = 100_000
+#: task that sleeps and looks without end. One that sleeps a second at a time lasts for hours.
+MAX_IDLE_TIMERS = 20_000
 
 #: A test that sleeps so often in a row while nothing happens waits in vain.
 MAX_IDLE_WAITS = 10_000
