@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from types import SimpleNamespace
-from uuid import uuid4
+from uuid import UUID
 
 import pytest
 from celery import Celery, chain, chord, group
@@ -15,6 +15,7 @@ from kombu import Queue
 
 from pytest_celeryflow.borrow import FreshApp
 from pytest_celeryflow.lint import lint
+from pytest_celeryflow.lint.rules.delays import duration
 
 
 @pytest.fixture
@@ -118,7 +119,7 @@ def test_a_class_based_task(shop):
 
 @pytest.mark.parametrize(
     "value",
-    [datetime.now(UTC), uuid4(), Decimal("1.5"), b"x", (1, 2), {"a": [None, True]}, float("nan")],
+    [datetime(2026, 1, 1, tzinfo=UTC), UUID(int=1), Decimal("1.5"), b"x", (1, 2), {"a": [None, True]}, float("nan")],
     ids=repr,
 )
 def test_what_kombu_writes_as_json_passes(t, value):
@@ -239,9 +240,18 @@ def test_options_of_a_group_reach_the_first_task_of_a_chain(t):
         ({"expires": datetime.now(UTC) + timedelta(seconds=60), "countdown": 120}, ["CF122"]),
         ({"expires": None, "countdown": 60}, []),
     ],
+    ids=["later", "at once", "at a date", "long ago", "before its countdown", "never"],
 )
 def test_when_a_task_expires(t, options, expected):
     assert codes(t.take.s(1).set(**options)) == expected
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(5, "5 s"), (0.5, "0.5 s"), (90, "1 min 30 s"), (7200, "2 h"), (90_061, "1 d 1 h")],
+)
+def test_seconds_in_words(seconds, words):
+    assert duration(seconds) == words
 
 
 def test_seconds_of_expiry_begin_when_the_task_is_published(t):

@@ -17,7 +17,7 @@ from celery.utils.functional import arity_greater
 from pytest_celeryflow.lint._canvas import Canvas, Place
 from pytest_celeryflow.lint._finding import Trouble
 from pytest_celeryflow.lint._rule import canvas_rule
-from pytest_celeryflow.lint.rules.calls import misfit
+from pytest_celeryflow.lint.rules.calls import Given, misfit
 
 __all__ = [
     "callback_of_the_first_member",
@@ -26,7 +26,8 @@ __all__ = [
     "errback_options_are_ignored",
 ]
 
-_FAILURE = ("<request>", "<exception>", "<traceback>")
+_ID = (Given("task id"),)
+_FAILURE = (Given("request"), Given("exception"), Given("traceback"))
 
 
 @canvas_rule("CF118", "errback-is-called-wrong")
@@ -63,8 +64,7 @@ def errback_is_called_wrong(canvas: Canvas) -> Iterator[Trouble]:
     """
     for place, task in _errbacks(canvas):
         shape = place.shape
-        in_place = _is_called_in_place(task)
-        given: tuple[str, ...] = _FAILURE if in_place else ("<task id>",)
+        given = _FAILURE if _is_called_in_place(task) else _ID
         wrong = misfit(task, (*(() if shape.immutable else given), *shape.args), shape.kwargs)
         if wrong:
             yield Trouble(

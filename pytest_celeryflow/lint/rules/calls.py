@@ -18,7 +18,7 @@ from pytest_celeryflow.lint._finding import Trouble
 from pytest_celeryflow.lint._rule import canvas_rule
 from pytest_celeryflow.lint._source import ends_with_nothing
 
-__all__ = ["arguments_do_not_fit", "misfit", "result_of_nothing", "takes_no_result"]
+__all__ = ["Given", "arguments_do_not_fit", "misfit", "result_of_nothing", "takes_no_result"]
 
 
 @canvas_rule("CF104", "arguments-do-not-fit")
@@ -213,14 +213,17 @@ def _signature_of(run: Any) -> inspect.Signature | None:
         return None
 
 
-class _Result:
-    """Stands for what Celery will give."""
+class Given:
+    """Stands for an argument that Celery will give."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
 
     def __repr__(self) -> str:
-        return "<result>"
+        return f"<{self.what}>"
 
 
-_RESULT = _Result()
+_RESULT = Given("result")
 _MOST = 40
 
 

@@ -10,8 +10,7 @@ Not modelled: how long tasks run.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import UTC, datetime
 
 from pytest_celeryflow.lint._app import moment
 from pytest_celeryflow.lint._canvas import Canvas, Place
@@ -200,9 +199,16 @@ def time_without_zone(canvas: Canvas) -> Iterator[Trouble]:
                 )
 
 
-def duration(seconds: Any) -> str:
-    """Seconds in words that a person reads: `2:00:00` hours, or `45 s`."""
-    minute = 60
-    if seconds < minute:
+def duration(seconds: float) -> str:
+    """Seconds as a person says them, in the two largest units: `1 h 30 min`."""
+    if seconds < _UNITS["min"]:
         return f"{seconds:g} s"
-    return str(timedelta(seconds=round(seconds)))
+    parts, left = [], round(seconds)
+    for unit, size in _UNITS.items():
+        if left >= size:
+            parts.append(f"{left // size} {unit}")
+            left %= size
+    return " ".join(parts[:2])
+
+
+_UNITS = {"d": 86_400, "h": 3600, "min": 60, "s": 1}
