@@ -1,6 +1,20 @@
 """Real services beside a test: find or start them, keep a test apart in them, stop them."""
 
+from pytest_celeryflow.services.isolation import own_keys, own_queue
 from pytest_celeryflow.services.missing import ServiceMissing
+from pytest_celeryflow.services.rabbitmq import RabbitMQ, find_rabbitmq
 from pytest_celeryflow.services.redis import PrivateRedis, Redis, find_redis, start_redis
+from pytest_celeryflow.services.worker import Worker
 
-__all__ = ["PrivateRedis", "Redis", "ServiceMissing", "find_redis", "start_redis"]
+__all__ = [
+    "PrivateRedis",
+    "RabbitMQ",
+    "Redis",
+    "ServiceMissing",
+    "Worker",
+    "find_rabbitmq",
+    "find_redis",
+    "own_keys",
+    "own_queue",
+    "start_redis",
+]

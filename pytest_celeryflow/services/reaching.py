@@ -9,15 +9,15 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-__all__ = ["where", "why_not"]
+__all__ = ["PATIENCE", "where", "why_not"]
 
 #: Real seconds that a service may take to answer.
-_PATIENCE = 2.0
+PATIENCE = 2.0
 
 #: How kombu's transports are told the same; redis-py repeats a failed attempt otherwise.
 _REDIS_OPTIONS: Mapping[str, Any] = {
-    "socket_connect_timeout": _PATIENCE,
-    "socket_timeout": _PATIENCE,
+    "socket_connect_timeout": PATIENCE,
+    "socket_timeout": PATIENCE,
     "retry_on_timeout": False,
 }
 
@@ -32,10 +32,11 @@ def why_not(url: str) -> str | None:
 
     options = dict(_REDIS_OPTIONS) if url.startswith("redis") else {}
     try:
-        with Connection(url, connect_timeout=_PATIENCE, transport_options=options) as connection:
-            # A Redis channel sends PING when it opens (`kombu/transport/redis.py:Channel`),
-            # an AMQP one shakes hands.
-            connection.connect()
+        with Connection(url, connect_timeout=PATIENCE, transport_options=options) as connection:
+            # Once, where `Connection.connect` tries again after two seconds. A Redis channel
+            # sends PING when it opens (`kombu/transport/redis.py:Channel`), AMQP shakes hands.
+            transport = connection.transport
+            transport.close_connection(transport.establish_connection())
     except ImportError as exc:
         return f"{exc}: pip install 'pytest-celeryflow[redis]'"
     except Exception as exc:  # noqa: BLE001 - each transport has errors of its own

@@ -19,6 +19,7 @@ import tempfile
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from uuid import uuid4
 
 from pytest_celeryflow.errors import CeleryflowError
 from pytest_celeryflow.services.child import Child
@@ -107,7 +108,8 @@ class PrivateRedis(Redis):
 
     def __init__(self, executable: str) -> None:
         self._executable = executable
-        self._directory = tempfile.mkdtemp(prefix="celeryflow-redis-")
+        # Written by `down` alone, and never found by another server.
+        self._saved = Path(tempfile.gettempdir(), f"celeryflow-{uuid4().hex}.rdb")
         self._child: Child | None = None
         self._start(_free_port)
         super().__init__(f"redis://127.0.0.1:{self._port}/0")
@@ -121,7 +123,8 @@ class PrivateRedis(Redis):
                     self._executable,
                     *("--port", str(self._port)),
                     *("--bind", "127.0.0.1"),
-                    *("--dir", self._directory),
+                    *("--dir", str(self._saved.parent)),
+                    *("--dbfilename", self._saved.name),
                     *("--save", _NEVER),
                     *("--appendonly", "no"),
                     *("--daemonize", "no"),
@@ -131,7 +134,6 @@ class PrivateRedis(Redis):
                 self._child = child
                 return
             child.end(signal.SIGKILL, _PATIENCE)
-        shutil.rmtree(self._directory, ignore_errors=True)
         raise CeleryflowError(f"{child.name} did not start; its output:\n{child.output}")
 
     def _running(self, to: str) -> Child:
@@ -168,7 +170,7 @@ class PrivateRedis(Redis):
             raise CeleryflowError(f"{self!r} is up")
         self._start(lambda: self._port)
         # Or a later crash would bring back what is out of date.
-        Path(self._directory, "dump.rdb").unlink(missing_ok=True)
+        self._saved.unlink(missing_ok=True)
 
     def stop(self) -> None:
         """End it, for the rest of this process; the next `find_redis` starts another."""
@@ -177,7 +179,7 @@ class PrivateRedis(Redis):
             self._child = None
         if _private.get(os.getpid()) is self:
             del _private[os.getpid()]
-            shutil.rmtree(self._directory, ignore_errors=True)
+            self._saved.unlink(missing_ok=True)
         atexit.unregister(self.stop)
 
 
