@@ -34,7 +34,13 @@ Counting = Literal["redis", "counter", "polling", "none", "unknown"]
 _REDIS = ("redis", "rediss", "sentinel", "redis+socket", "valkey")
 #: Seconds that kombu's transports keep a message that is not acknowledged
 #: (`kombu/transport/redis.py:Channel`, `kombu/transport/SQS.py:Channel`).
-_VISIBILITY = {"redis": 3600.0, "rediss": 3600.0, "sentinel": 3600.0, "valkey": 3600.0, "sqs": 1800.0}
+_VISIBILITY = {
+    "redis": 3600.0,
+    "rediss": 3600.0,
+    "sentinel": 3600.0,
+    "valkey": 3600.0,
+    "sqs": 1800.0,
+}
 
 #: What the brokers of tests call themselves.
 _OURS = "celeryflow"
@@ -90,7 +96,9 @@ class AppView:
 
         While a mode of ours has borrowed the app, its broker is not the user's.
         """
-        url = self.conf.broker_write_url or self.conf.broker_url or self.conf.get("broker_transport")
+        url = (
+            self.conf.broker_write_url or self.conf.broker_url or self.conf.get("broker_transport")
+        )
         if isinstance(url, list | tuple):
             url = url[0] if url else None
         scheme = str(url or "").partition("://")[0].partition("+")[0].lower()

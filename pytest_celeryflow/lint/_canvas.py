@@ -33,7 +33,6 @@ class Place:
         keywords: Names of keyword arguments that it is given besides its own.
         before: The tasks whose results it is given.
         role: What it is to what it stands in.
-        follows: Something of the same canvas has to be done first.
         precedes: Another step of its chain comes after it.
         counted: A chord waits for it to report.
         waits: Seconds until it is published, by countdowns and ETAs before it.
@@ -45,7 +44,6 @@ class Place:
     keywords: frozenset[str] = frozenset()
     before: tuple[Place, ...] = ()
     role: str = "root"
-    follows: bool = False
     precedes: bool = False
     counted: bool = False
     waits: float = 0.0
@@ -110,11 +108,10 @@ class Canvas:
 
     def _inner(self, place: Place) -> Place:
         """What the first tasks within a composition are called with."""
-        own = len(place.shape.args)
-        given = own if place.shape.immutable else own + place.given if place.given is not None else None
+        inherited = 0 if place.shape.immutable else place.given
         return replace(
             place,
-            given=given,
+            given=None if inherited is None else inherited + len(place.shape.args),
             keywords=place.keywords | frozenset(map(str, place.shape.kwargs)),
             waits=place.waits + self.app.delay(place.shape.options),
             precedes=False,
@@ -122,24 +119,22 @@ class Canvas:
 
     def _steps(self, place: Place) -> Iterator[Place]:
         now, steps = self._inner(place), place.shape.children
-        working = [index for index, step in enumerate(steps) if not _is_empty(step)]
+        working = {index for index, step in enumerate(steps) if not _is_empty(step)}
+        last = max(working, default=0)
         for index, step in enumerate(steps):
             now = replace(
                 now,
                 shape=step,
                 path=f"{place.path}[{index}]",
                 role="step",
-                follows=place.follows or bool(working and index > working[0]),
-                precedes=place.precedes or any(index < other for other in working),
-                counted=place.counted and index == max(working, default=0),
+                precedes=place.precedes or index < last,
+                counted=place.counted and index == last,
             )
             yield from self._walk(now)
             if index not in working:
                 continue
             ends = self._ends.get(now.path, ())
-            now = replace(
-                now, given=1, keywords=frozenset(), before=ends, waits=self._done(ends)
-            )
+            now = replace(now, given=1, keywords=frozenset(), before=ends, waits=self._done(ends))
         self._ends[place.path] = now.before if working else place.before
 
     def _header_and_body(self, place: Place) -> Iterator[Place]:
@@ -166,7 +161,6 @@ class Canvas:
                 keywords=frozenset(),
                 before=ends,
                 role="body",
-                follows=True,
                 counted=place.counted,
                 precedes=place.precedes,
                 waits=max(inner.waits, self._done(ends)),
@@ -178,16 +172,12 @@ class Canvas:
         ends = self._ends.get(place.path, ())
         for index, shape in enumerate(place.shape.links):
             path = f"{place.path}.links[{index}]"
-            yield from self._walk(
-                Place(shape, path, given=1, before=ends, role="callback", follows=True)
-            )
+            yield from self._walk(Place(shape, path, given=1, before=ends, role="callback"))
         for index, shape in enumerate(place.shape.errbacks):
             yield from self._walk(Place(shape, f"{place.path}.errbacks[{index}]", role="errback"))
 
     def _done(self, ends: tuple[Place, ...]) -> float:
-        return max(
-            (end.waits + self.app.delay(end.shape.options) for end in ends), default=0.0
-        )
+        return max((end.waits + self.app.delay(end.shape.options) for end in ends), default=0.0)
 
 
 def _is_empty(shape: Shape) -> bool:

@@ -15,7 +15,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from celery import VERSION, Celery, current_app
+from celery import VERSION, Celery
+from celery._state import get_current_app
 from celery.canvas import Signature
 
 from pytest_celeryflow.lint._app import AppView
@@ -60,7 +61,7 @@ def lint(canvas_or_app: Any, app: Celery | None = None) -> list[Finding]:
         return _told("app", view, view)
     canvas = read(canvas_or_app, "canvas_or_app")
     if app is None:
-        app = canvas_or_app.app if isinstance(canvas_or_app, Signature) else current_app._get_current_object()
+        app = canvas_or_app.app if isinstance(canvas_or_app, Signature) else get_current_app()
     view = AppView(app)
     return _told("canvas", Canvas(canvas, view), view)
 

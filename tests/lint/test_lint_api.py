@@ -163,7 +163,9 @@ def test_the_package_is_the_function():
     assert package(group(), client) == lint(group(), client) != []
 
 
-@pytest.mark.parametrize("rule", [each for each in RULES if each.about == "canvas"], ids=lambda r: r.code)
+@pytest.mark.parametrize(
+    "rule", [each for each in RULES if each.about == "canvas"], ids=lambda r: r.code
+)
 def test_an_app_that_is_not_configured_will_do(rule, tmp_path):
     """A rule that needs a setting is silent; none fails."""
     canvas = linted(rule.sections["Bad"], tmp_path)

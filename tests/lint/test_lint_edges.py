@@ -119,7 +119,15 @@ def test_a_class_based_task(shop):
 
 @pytest.mark.parametrize(
     "value",
-    [datetime(2026, 1, 1, tzinfo=UTC), UUID(int=1), Decimal("1.5"), b"x", (1, 2), {"a": [None, True]}, float("nan")],
+    [
+        datetime(2026, 1, 1, tzinfo=UTC),
+        UUID(int=1),
+        Decimal("1.5"),
+        b"x",
+        (1, 2),
+        {"a": [None, True]},
+        float("nan"),
+    ],
     ids=repr,
 )
 def test_what_kombu_writes_as_json_passes(t, value):

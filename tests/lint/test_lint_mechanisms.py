@@ -262,7 +262,9 @@ def test_three_retries_of_three_minutes(app):
 
     assert "CF203" in codes(app)
     with simulate(app) as flow:
-        assert flow.run(down.s())["shop.down"].attempts_at == pytest.approx([0, 180, 360, 540], abs=1)
+        assert flow.run(down.s())["shop.down"].attempts_at == pytest.approx(
+            [0, 180, 360, 540], abs=1
+        )
 
 
 def test_none_is_the_task_s_own_limit(app):
@@ -280,9 +282,7 @@ def test_none_is_the_task_s_own_limit(app):
 def test_the_soft_limit_is_retried(app):
     """CF205"""
 
-    @app.task(
-        name="shop.slow", autoretry_for=(Exception,), retry_backoff=True, soft_time_limit=60
-    )
+    @app.task(name="shop.slow", autoretry_for=(Exception,), retry_backoff=True, soft_time_limit=60)
     def slow():
         time.sleep(3600)
 

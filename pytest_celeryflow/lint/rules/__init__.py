@@ -75,5 +75,7 @@ def check_codes(codes: Iterable[str], argument: str) -> frozenset[str]:
     unknown = sorted(map(repr, given - _BY_CODE.keys()))
     if unknown:
         valid = ", ".join(f"{rule.code} {rule.name}" for rule in RULES)
-        raise ValueError(f"{argument}: no rule has the code {', '.join(unknown)}; valid are {valid}")
+        raise ValueError(
+            f"{argument}: no rule has the code {', '.join(unknown)}; valid are {valid}"
+        )
     return given

@@ -128,9 +128,7 @@ def publishes_in_a_transaction(app: AppView) -> Iterator[Trouble]:
             if isinstance(node, ast.With | ast.AsyncWith)
             and any(_opens(item.context_expr) for item in node.items)
         ]
-        published = {
-            id(call): call for node in atomic for call in calls(node) if _publishes(call)
-        }
+        published = {id(call): call for node in atomic for call in calls(node) if _publishes(call)}
         for call in published.values():
             yield Trouble(
                 task.name,

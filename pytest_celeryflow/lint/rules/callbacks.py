@@ -214,6 +214,4 @@ def _errbacks(canvas: Canvas) -> Iterator[tuple[Place, Any]]:
 def _is_called_in_place(task: Any) -> bool:
     """Decide as Celery does, but for what 5.7 takes into account of stored arguments."""
     header = getattr(task, "__header__", None)
-    return (
-        header is not None and not isinstance(header, partial) and bool(arity_greater(header, 1))
-    )
+    return header is not None and not isinstance(header, partial) and bool(arity_greater(header, 1))
