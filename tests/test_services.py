@@ -210,13 +210,15 @@ def test_a_redis_of_somebody_else_is_not_interrupted(server) -> None:
 
 
 OUTLIVED = """
-import sys
+import os, signal, sys
 from pytest_celeryflow.services import Worker, start_redis
 redis = start_redis()
 worker = Worker("tests.real.app:app", config={"broker_url": redis.url, "result_backend": None})
 worker.start()
-print(redis.url, worker.pid, *worker.pids, flush=True)
-sys.stdin.read()
+forked = os.fork()  # it lives on, and must not hold what the watch waits for
+if forked:
+    print(redis.url, forked, worker.pid, *worker.pids, flush=True)
+signal.pause()
 """
 
 
@@ -225,10 +227,10 @@ sys.stdin.read()
 def test_nothing_outlives_a_killed_process(server) -> None:
     """After SIGKILL: neither a redis-server, nor a worker, nor its pool."""
     parent = subprocess.Popen(
-        [sys.executable, "-c", OUTLIVED], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-W", "ignore", "-c", OUTLIVED], stdout=subprocess.PIPE, text=True
     )
     with parent, ExitStack() as stack:
-        url, *pids = parent.stdout.readline().split()
+        url, forked, *pids = parent.stdout.readline().split()
         assert len(pids) == 3
         ends = []
         for pid in pids:
@@ -240,6 +242,7 @@ def test_nothing_outlives_a_killed_process(server) -> None:
         for end in ends:
             assert select.select([end], [], [], PATIENCE)[0] == [end]
         assert ends[-1].recv(1) == b""
+        os.kill(int(forked), signal.SIGKILL)
 
 
 @pytest.mark.slow

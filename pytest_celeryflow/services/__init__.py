@@ -3,7 +3,8 @@
 from pytest_celeryflow.services.isolation import own_keys, own_queue
 from pytest_celeryflow.services.missing import ServiceMissing
 from pytest_celeryflow.services.rabbitmq import RabbitMQ, find_rabbitmq
-from pytest_celeryflow.services.redis import PrivateRedis, Redis, find_redis, start_redis
+from pytest_celeryflow.services.redis import find_redis, start_redis
+from pytest_celeryflow.services.server import PrivateRedis, Redis
 from pytest_celeryflow.services.worker import Worker
 
 __all__ = [

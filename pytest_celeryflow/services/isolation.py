@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from pytest_celeryflow.services.rabbitmq import RabbitMQ
 from pytest_celeryflow.services.reaching import PATIENCE
-from pytest_celeryflow.services.redis import Redis
+from pytest_celeryflow.services.server import Redis
 
 __all__ = ["own_keys", "own_queue"]
 

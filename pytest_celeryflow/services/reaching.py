@@ -6,6 +6,7 @@ kombu is imported when it is needed, not with this module.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -30,6 +31,8 @@ def why_not(url: str) -> str | None:
     """
     from kombu import Connection  # noqa: PLC0415 - not before it is needed
 
+    if url.startswith("redis") and find_spec("redis") is None:
+        return "redis-py is not installed: pip install 'pytest-celeryflow[redis]'"
     options = dict(_REDIS_OPTIONS) if url.startswith("redis") else {}
     try:
         with Connection(url, connect_timeout=PATIENCE, transport_options=options) as connection:
@@ -37,8 +40,6 @@ def why_not(url: str) -> str | None:
             # sends PING when it opens (`kombu/transport/redis.py:Channel`), AMQP shakes hands.
             transport = connection.transport
             transport.close_connection(transport.establish_connection())
-    except ImportError as exc:
-        return f"{exc}: pip install 'pytest-celeryflow[redis]'"
     except Exception as exc:  # noqa: BLE001 - each transport has errors of its own
         return f"{where(url)}: {exc}" if str(exc) else f"{where(url)}: {type(exc).__name__}"
     return None

@@ -20,11 +20,13 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import redis
+import pytest
 from celery import Celery, states
 
 from pytest_celeryflow.services import Redis
 from pytest_celeryflow.services.worker import Worker
+
+redis = pytest.importorskip("redis")
 
 APP = "tests.real.app:app"
 

@@ -5,16 +5,14 @@ from __future__ import annotations
 from contextlib import closing, suppress
 from pathlib import Path
 
+import celery
 import pytest
+from kombu.exceptions import OperationalError
 
 from pytest_celeryflow.errors import CeleryflowError
 from tests.real.bench import Bench, Outcome
 from tests.real.scenarios import SCENARIOS, Scenario
 from tests.services import private_redis
-
-pytest.importorskip("redis")
-import celery
-from kombu.exceptions import OperationalError
 
 pytestmark = pytest.mark.slow
 
