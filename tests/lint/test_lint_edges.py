@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from uuid import UUID
 
 import pytest
-from celery import Celery, chain, chord, group
+from celery import VERSION, Celery, chain, chord, group
 from celery.canvas import Signature
 from celery.exceptions import SoftTimeLimitExceeded
 from kombu import Queue
@@ -313,6 +313,15 @@ def test_an_immutable_errback_is_given_its_own_arguments(shop, t):
 
     assert codes(t.take.s(1).on_error(failed.si("x"))) == []
     assert codes(t.take.s(1).on_error(failed.s("x"))) == ["CF118"]
+
+
+def test_arguments_that_an_errback_brings_are_counted_before_5_7(shop, t):
+    @shop.task(name="shop.failed")
+    def failed(task_id, what):
+        pass
+
+    canvas = t.take.s(1).on_error(failed.s("x"))
+    assert codes(canvas) == ([] if VERSION[:2] >= (5, 7) else ["CF118"])
 
 
 def test_an_errback_of_one_member_is_its_own(shop, t):

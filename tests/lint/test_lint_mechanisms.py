@@ -24,7 +24,7 @@ from celery.exceptions import (
 from celery.local import Proxy
 from kombu.exceptions import EncodeError
 
-from pytest_celeryflow import Run, simulate
+from pytest_celeryflow import CrashPoint, Run, simulate
 from pytest_celeryflow.lint import lint
 from pytest_celeryflow.lint.rules import rule_of
 
@@ -189,6 +189,19 @@ def test_an_errback_of_two_arguments_cannot_be_called(app, t):
         assert flow.run(canvas)["shop.note"].attempts == 0
 
 
+def test_arguments_that_an_errback_brings_are_counted_before_5_7(app, t):
+    """CF118"""
+
+    @app.task(name="shop.failed")
+    def failed(task_id, what):
+        t.note.delay()
+
+    canvas = t.fail.s().on_error(failed.s("x"))
+    with simulate(app) as flow:
+        called = flow.run(canvas)["shop.note"].attempts
+    assert (codes(canvas), called) == ((set(), 1) if VERSION[:2] >= (5, 7) else ({"CF118"}, 0))
+
+
 def test_an_errback_that_takes_nothing_hides_the_error(app, t):
     """CF118"""
 
@@ -251,6 +264,22 @@ def test_a_time_without_zone_is_in_utc(app, t):
     assert codes(canvas) == {"CF125"}
     with simulate(app, start="2026-01-01T00:00:00Z") as flow:
         assert flow.run(canvas).elapsed == pytest.approx(5 * 3600, abs=1)
+
+
+@pytest.mark.parametrize("rejects", [False, True])
+def test_a_task_whose_process_is_killed(app, rejects):
+    """CF201"""
+
+    @app.task(name="shop.charge", acks_late=True, reject_on_worker_lost=rejects)
+    def charge():
+        return "charged"
+
+    assert ("CF201" in codes(app)) is not rejects
+    with simulate(app) as flow:
+        flow.faults.crash("shop.charge", at=CrashPoint.IN_BODY)
+        run = flow.run(charge.s())
+        ended = (run.state, run["shop.charge"].attempts)
+    assert ended == (("SUCCESS", 2) if rejects else ("FAILURE", 1))
 
 
 def test_three_retries_of_three_minutes(app):

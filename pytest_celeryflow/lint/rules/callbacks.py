@@ -3,15 +3,18 @@
 Relies on `celery/backends/base.py:Backend._call_task_errbacks`, which calls an errback in one of
 two ways. One that takes more than one argument is called in the worker of the task that failed,
 as a function, with the request, the exception and the traceback before its own arguments. Any
-other, and one with `bind=True`, is published as a task, with the id of the task that failed.
+other, and one with `bind=True`, is published as a task, with the id of the task that failed. Of
+`failed.s("x")` with `def failed(task_id, what)`, 5.7 counts one argument, and earlier versions two.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
+from celery.backends.base import Backend
 from celery.utils.functional import arity_greater
 
 from pytest_celeryflow.lint._canvas import Canvas, Place
@@ -36,7 +39,8 @@ def errback_is_called_wrong(canvas: Canvas) -> Iterator[Trouble]:
 
     Sees: an errback whose function takes neither the id of the task that failed nor, if it takes
     more than one argument, the request, the exception and the traceback; before its own arguments,
-    unless it is immutable.
+    unless it is immutable. Which of the two it takes is decided by the number of its arguments;
+    those that the signature brings itself are counted before 5.7, and are not from then on.
 
     Why: when something fails, so does the errback. If it should have been published, its
     TypeError takes the place of the error that it was to report, in all versions; if it was called
@@ -64,7 +68,7 @@ def errback_is_called_wrong(canvas: Canvas) -> Iterator[Trouble]:
     """
     for place, task in _errbacks(canvas):
         shape = place.shape
-        given = _FAILURE if _is_called_in_place(task) else _ID
+        given = _FAILURE if _is_called_in_place(place, task) else _ID
         wrong = misfit(task, (*(() if shape.immutable else given), *shape.args), shape.kwargs)
         if wrong:
             yield Trouble(
@@ -107,7 +111,7 @@ def errback_options_are_ignored(canvas: Canvas) -> Iterator[Trouble]:
         fetch.s("a").on_error(failed.s().set(queue="alerts"))
     """
     for place, task in _errbacks(canvas):
-        if not _is_called_in_place(task):
+        if not _is_called_in_place(place, task):
             continue
         lost = [f"its option {name}" for name in place.shape.options]
         if getattr(task, "autoretry_for", ()):
@@ -211,7 +215,18 @@ def _errbacks(canvas: Canvas) -> Iterator[tuple[Place, Any]]:
                 yield place, task
 
 
-def _is_called_in_place(task: Any) -> bool:
-    """Decide as Celery does, but for what 5.7 takes into account of stored arguments."""
+def _is_called_in_place(place: Place, task: Any) -> bool:
+    """Decide as Celery does, by its own code where that has a name.
+
+    5.7 counts the arguments that the errback does not bring itself; before, all of them count.
+    """
     header = getattr(task, "__header__", None)
-    return header is not None and not isinstance(header, partial) and bool(arity_greater(header, 1))
+    if header is None or isinstance(header, partial):
+        return False
+    if not hasattr(Backend, "_errback_arity_greater"):
+        return bool(arity_greater(header, 1))
+    shape = place.shape
+    errback = SimpleNamespace(
+        type=task, immutable=shape.immutable, args=shape.args, kwargs=shape.kwargs
+    )
+    return bool(Backend._errback_arity_greater(None, errback, 1))
