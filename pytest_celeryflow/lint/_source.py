@@ -75,12 +75,15 @@ def called(call: ast.AST) -> str:
 
 
 def ends_with_nothing(task: Any) -> bool:
-    """Whether a task can only return None: it says so itself and nothing wraps it."""
+    """Whether a task can only return None: it says so itself and nothing wraps it.
+
+    A body of `pass` or `...` alone stands for one that is not written yet.
+    """
     run = getattr(task, "_orig_run", None) or task.run
     if hasattr(run, "__wrapped__") or task.__class__.__call__ is not Task.__call__:
         return False
     tree = definition(task)
-    if tree is None or isinstance(tree.body[-1], ast.Raise):
+    if tree is None or isinstance(tree.body[-1], ast.Raise) or all(map(_is_blank, tree.body)):
         return False
     for node in body_nodes(tree):
         if isinstance(node, ast.Yield | ast.YieldFrom):
@@ -90,6 +93,13 @@ def ends_with_nothing(task: Any) -> bool:
         if isinstance(node, ast.Call) and called(node) in ("replace", "update_state"):
             return False
     return True
+
+
+def _is_blank(statement: ast.stmt) -> bool:
+    """Whether it is `pass`, `...` or a docstring."""
+    return isinstance(statement, ast.Pass) or (
+        isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+    )
 
 
 def _is_none(value: ast.expr | None) -> bool:

@@ -38,13 +38,15 @@ class Counter(KeyValueStoreBackend):
         ("cache+memory://", "counter"),
         ("cache+memcached://h", "counter"),
         ("file:///nowhere", "polling"),
-        ("db+postgresql://h/db", "polling"),
+        pytest.param("db+postgresql://h/db", "polling", marks=pytest.mark.slow),
         (f"{__name__}:Counter", "counter"),
         (Counter, "counter"),
         ("no.such:Backend", "unknown"),
     ],
 )
 def test_how_a_backend_counts_a_chord(backend, counting):
+    if str(backend).startswith("db+"):
+        pytest.importorskip("sqlalchemy")
     assert view(result_backend=backend).counting == counting
 
 

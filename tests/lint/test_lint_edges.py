@@ -38,7 +38,7 @@ def t(shop):
 
     @shop.task(name="shop.nothing")
     def nothing():
-        pass
+        repr(shop)
 
     return SimpleNamespace(take=take, any=anything, nothing=nothing)
 

@@ -65,6 +65,10 @@ def only_inside():
 
 
 @app.task
+def not_written_yet(): ...
+
+
+@app.task
 def yielding():
     yield 1
 
@@ -102,7 +106,16 @@ def test_a_task_that_can_only_return_none(task):
 
 @pytest.mark.parametrize(
     "task",
-    [returning, yielding, failing, replaced, decorated, called_otherwise, without_source],
+    [
+        returning,
+        not_written_yet,
+        yielding,
+        failing,
+        replaced,
+        decorated,
+        called_otherwise,
+        without_source,
+    ],
     ids=lambda t: t.name,
 )
 def test_a_task_that_may_return_something(task):

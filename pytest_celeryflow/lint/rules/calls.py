@@ -104,7 +104,8 @@ def result_of_nothing(canvas: Canvas) -> Iterator[Trouble]:
 
     Sees: a step that takes the result of the one task before it, whose function has no `return`
     with a value. It must need the argument: a parameter without a default, whose name does not
-    start with an underscore. A function without source, or with decorators, is not judged.
+    start with an underscore. A function without source, with decorators, or with a body of `pass`
+    alone is not judged.
 
     Why: the step runs and is given None. If its own arguments leave no gap, they have moved by one
     place.
