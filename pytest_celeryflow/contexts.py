@@ -16,11 +16,12 @@ from pytest_celeryflow.flow import Flow
 from pytest_celeryflow.modes.protocol import Mode
 from pytest_celeryflow.results.select import BACKENDS
 
-__all__ = ["recent", "run_eager", "run_worker", "simulate"]
+__all__ = ["opened", "recent", "run_eager", "run_worker", "simulate"]
 
 #: The flow that was opened last, after those that were open when it was; for reports.
 recent: list[Flow] = []
-_open: list[Flow] = []
+#: The flows that are open, oldest first.
+opened: list[Flow] = []
 
 
 @contextmanager
@@ -183,12 +184,12 @@ def run_eager(
 @contextmanager
 def _flow(mode: Mode) -> Iterator[Flow]:
     with mode, Flow(mode).opened() as flow:
-        recent[:] = [*_open, flow]
-        _open.append(flow)
+        recent[:] = [*opened, flow]
+        opened.append(flow)
         try:
             yield flow
         finally:
-            _open.remove(flow)
+            opened.remove(flow)
 
 
 def _check_app(app: Any) -> None:

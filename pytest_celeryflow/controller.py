@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from celery import Celery, _state, signals
+from celery.app.trace import build_tracer
 from celery.utils.dispatch import Signal
 from celery.worker import WorkController
 
@@ -54,9 +55,31 @@ def build(
         use_eventloop=False,
         **options,
     )
+    controller.consumer.strategies = _Strategies(controller.consumer)
     # Creating the pool forbids waiting for results everywhere; only tasks must not.
     _state._set_task_join_will_block(False)
     return controller
+
+
+class _Strategies(dict[str, Any]):
+    """How a worker deals with each task, those included that a test defines after its start.
+
+    Celery makes the table once (`celery/worker/consumer/consumer.py:Consumer.update_strategies`),
+    and a task that comes later is unknown to it.
+    """
+
+    def __init__(self, consumer: Any) -> None:
+        super().__init__()
+        self._consumer = consumer
+
+    def __missing__(self, name: str) -> Any:
+        consumer = self._consumer
+        app = consumer.app
+        task = app.tasks[name]
+        strategy = self[name] = task.start_strategy(app, consumer)
+        if task.__trace__ is None:
+            task.__trace__ = build_tracer(name, task, app.loader, consumer.hostname, app=app)
+        return strategy
 
 
 @contextmanager

@@ -379,17 +379,33 @@ class Flow:
 
     # --- the end ---
 
+    def check(self) -> None:
+        """Fail if an invariant broke, a stub was never called, or a fault never struck.
+
+        Done by itself when the flow ends, and by the pytest plugin when the test does.
+
+        Raises:
+            CeleryflowAssertionError: One of these is so.
+        """
+        __tracebackhide__ = True
+        if self.test_failed:
+            return
+        try:
+            self._raise_broken()
+            for stub in self._stubs.values():
+                stub.check()
+            if self._faults is not None:
+                self._faults.check()
+        except CeleryflowAssertionError:
+            self.test_failed = True
+            raise
+
     @contextmanager
     def opened(self) -> Iterator[Flow]:
         """The flow's life: checks at the end what only the end can tell."""
         with self._stack:
             yield self
-            if not self.test_failed:
-                self._raise_broken()
-                for stub in self._stubs.values():
-                    stub.check()
-                if self._faults is not None:
-                    self._faults.check()
+            self.check()
 
 
 def _state(result: Any) -> str:

@@ -70,7 +70,7 @@ class Faults:
             optional: As above.
         """
         if exc is None:
-            exc = InjectedError("a fault of the test's")
+            exc = InjectedError("injected by a test")
         is_class = isinstance(exc, type) and issubclass(exc, BaseException)
         if not is_class and not isinstance(exc, BaseException):
             raise ValueError(f"exc={exc!r} is not an exception or an exception class")

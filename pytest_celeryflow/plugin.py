@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_celeryflow.errors import CeleryflowAssertionError
+
 if TYPE_CHECKING:
     from celery import Celery
 
@@ -264,6 +266,19 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     contexts = sys.modules.get("pytest_celeryflow.contexts")
     if contexts is not None:
         contexts.recent.clear()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, Any, Any]:
+    """Let a stub or a fault that was never used fail the test itself, not its teardown."""
+    result = yield
+    contexts = sys.modules.get("pytest_celeryflow.contexts")
+    for flow in list(contexts.opened) if contexts is not None else ():
+        try:
+            flow.check()
+        except CeleryflowAssertionError as exc:
+            pytest.fail(str(exc), pytrace=False)
+    return result
 
 
 @pytest.hookimpl(wrapper=True)

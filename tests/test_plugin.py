@@ -249,15 +249,34 @@ def test_failure_report_reproduces_a_seed(run):
 
 
 def test_stub_that_was_not_called_fails_the_test(run):
-    """As an error of the teardown."""
+    """The test itself, not its teardown, with nothing but the message."""
     result = run(
         """
     def test_it(celeryflow):
         celeryflow.stub(inc).returns(5)
     """
     )
-    result.assert_outcomes(passed=1, errors=1)
-    result.stdout.fnmatch_lines(["*the stub of *inc was never called*"])
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["the stub of *inc was never called*"])
+
+
+def test_fault_that_never_struck_fails_the_test(run):
+    """With what was expected, what happened instead, and what to do."""
+    result = run(
+        """
+    def test_it(celeryflow):
+        celeryflow.faults.drop(inc)
+    """
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "the fault drop(inc) never struck",
+            "Expected: the task is published",
+            "Instead:  the task was published 0 times and executed 0 times while the flow was open",
+            "Next:     repair the test, or plan the fault with optional=True.",
+        ]
+    )
 
 
 def test_a_failed_test_is_not_blamed_for_its_stubs_too(run):

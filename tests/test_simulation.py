@@ -6,7 +6,7 @@ import pytest
 from celery import chord, group
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded, TimeLimitExceeded
 
-from pytest_celeryflow import WorkflowStalled, simulate
+from pytest_celeryflow import WorkflowStalled, run_worker, simulate
 
 
 @pytest.fixture
@@ -533,3 +533,15 @@ def test_fresh_ids_are_the_same_from_run_to_run(app, add):
             return [e.id for e in flow.history]
 
     assert ids() == ids()
+
+
+@pytest.mark.parametrize("mode", [simulate, run_worker])
+def test_a_task_that_is_defined_while_the_worker_runs(app, mode):
+    """A test may ask for its flow first and define its tasks afterwards."""
+    with mode(app) as flow:
+
+        @app.task(name="shop.late_comer")
+        def late_comer(x):
+            return x + 1
+
+        assert flow.run(late_comer.s(1) | late_comer.s()).value == 3

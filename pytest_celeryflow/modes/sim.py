@@ -54,8 +54,8 @@ _LATE = "It goes on when time passes: flow.drain(), flow.clock.advance(), or a l
 #: A workflow that has not come to rest after so many executions never will.
 MAX_EXECUTIONS = 100_000
 
-#: Microseconds between two looks for messages whose visibility has timed out.
-_LOOK = 10_000_000
+#: Seconds between two looks for messages whose visibility has timed out.
+_LOOK = 10.0
 
 
 class SimMode(Opening):
@@ -113,6 +113,7 @@ class SimMode(Opening):
         self.outages = BrokerOutages(self.broker, self.recorder, self.world.call_after)
         if semantics.visibility:
             self._visibility = float(options.get("visibility_timeout") or 3600)
+            self._look = float(options.get("unacked_restore_interval") or _LOOK)
             self.broker.handed_out = self._set_alarm
         if self._queues is None and not told.get("task_queues", conf.task_queues):
             self.broker.unconsumed = self._consume_too
@@ -205,7 +206,8 @@ class SimMode(Opening):
         # kombu looks every ten seconds, and takes what is older than the timeout by then
         # (`kombu/transport/redis.py`: `register_with_event_loop`, `QoS.restore_visible`).
         limit = self.clock.us + round(self._visibility * 1_000_000)
-        next_look = self._began + ((limit - self._began) // _LOOK + 1) * _LOOK
+        look = round(self._look * 1_000_000)
+        next_look = self._began + ((limit - self._began) // look + 1) * look
         alarm = self.world.call_at(next_look, give_back, name="visibility")
         # A message that each worker has had in vain moves no clock: it would come back for ever.
         alarm.essential = lambda: self.broker.copies_of(message) <= len(self.workers)

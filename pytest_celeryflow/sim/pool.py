@@ -220,7 +220,7 @@ class Job(ApplyResult):
         world = self.pool.world
         world.attend(self.pool.worker)
         self.handle_timeout(soft=True)
-        world.enter(self.fiber, SoftTimeLimitExceeded(self._soft_timeout))
+        world.enter(self.fiber, SoftTimeLimitExceeded())  # as `billiard.pool.soft_timeout_sighandler`
 
     def _hard(self) -> None:
         if self.ready():

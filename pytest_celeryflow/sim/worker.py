@@ -140,10 +140,23 @@ class SimWorker:
         return True
 
     def lose(self, reason: str, restart_after: float | None) -> NoReturn:
+        """Kill it where the code that runs is its own: that ends here.
+
+        Args:
+            reason: As for `kill`.
+            restart_after: As for `kill`.
+        """
+        fiber = self.world.fiber
+        self.kill(reason, restart_after)
+        if fiber is not None and fiber.job is not None:
+            fiber.job.die_with_worker()
+        self.fiber.dying = True
+        raise Killed
+
+    def kill(self, reason: str, restart_after: float | None) -> None:
         """Kill it, as from outside, with all it was doing and all it had taken.
 
-        What it has not acknowledged is the broker's to give back. The code that runs is its
-        own, in its loop or in one of its processes, and ends here.
+        What it has not acknowledged is the broker's to give back.
 
         Args:
             reason: What happened, in words.
@@ -161,10 +174,6 @@ class SimWorker:
         if me is not self.fiber:
             self.world.kill(self.fiber)
         self._lost(self, restart_after)
-        if me is not None and me.job is not None:
-            me.job.die_with_worker()
-        self.fiber.dying = True
-        raise Killed
 
     def _leave_world(self) -> None:
         if self.pool in self.world.sources:

@@ -60,7 +60,7 @@ def test_a_fault_that_never_strikes_fails_the_test(shop):
         flow.faults.fail(shop.charge, nth=3)
         flow.run(shop.charge.s(1))
     assert str(failed.value) == (
-        "the fault fail(charge, exc=InjectedError(\"a fault of the test's\"), nth=3) never struck\n"
+        "the fault fail(charge, exc=InjectedError('injected by a test'), nth=3) never struck\n"
         "\n"
         "Expected: the task is executed\n"
         "Instead:  there was 1 opportunity, and it was planned for nth=3\n"

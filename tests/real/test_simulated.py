@@ -18,12 +18,18 @@ from tests.real.within import ENDINGS, LIMITS, LOSSES
 
 VERSION = tuple(map(int, celery.__version__.split(".")[:2]))
 
-#: What the real worker does because of a defect that the simulation does not have.
-DIFFERENT: dict[str, str] = {}
+#: Scenarios in which the simulation differs from the real worker, and why.
+NOT_SIMULATED = {
+    "outage with loss of data, idle": "the simulated broker and store keep what they have",
+}
+#: With kombu 5.7 and Celery 5.7 the real worker dies of a defect of theirs ("'NoneType' object
+#: has no attribute 'hostname'"); the simulated one does what all others do.
+AS_BEFORE = {"outage, messages held"}
 
 
 def expectation(scenario: Scenario, label: str) -> Outcome:
-    if VERSION < (5, 7) and label in scenario.before:
+    before = VERSION < (5, 7) or scenario.name in AS_BEFORE
+    if before and label in scenario.before:
         return scenario.before[label]
     return scenario.expected[label]
 
@@ -40,15 +46,15 @@ def bench(monkeypatch: Any, scenario: Scenario) -> Iterator[SimulatedBench]:
     [
         pytest.param(scenario, label, id=f"{scenario.name}-{label}")
         for scenario in (ENDINGS, LIMITS, LOSSES, *AROUND)
+        if scenario.name not in NOT_SIMULATED
         for label in scenario.expected
     ],
 )
 def test_simulated(scenario: Scenario, label: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """States, result, calls, executions, retries, redeliveries: all as it was for real."""
-    if (why := DIFFERENT.get(f"{scenario.name}-{label}")) is not None:
-        pytest.skip(why)
     with bench(monkeypatch, scenario) as opened:
         ids = scenario.run(opened)  # type: ignore[arg-type]
         wanted = expectation(scenario, label)
         opened.wait(lambda: opened.outcome(ids[label]) == wanted, 60)
+        opened.wait(lambda: False, 0.5)  # and so it stays
         assert opened.outcome(ids[label]) == wanted
