@@ -36,6 +36,11 @@ def assert_clean(canvas_or_app: Any, ignore: Iterable[str] = (), app: Any = None
         CeleryflowAssertionError: Something was found. `.actual` are the findings.
         TypeError: An argument is not what it should be.
         ValueError: `ignore` names a rule that does not exist.
+
+    Example:
+        >>> from celery import Celery, group
+        >>> from pytest_celeryflow.lint import assert_clean
+        >>> assert_clean(group(), ignore=["CF103"], app=Celery(set_as_current=False))
     """
     __tracebackhide__ = True
     ignored = _ignored(ignore)

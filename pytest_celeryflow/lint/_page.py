@@ -1,15 +1,16 @@
 """The page of the documentation that describes the rules, made of their docstrings.
 
 ``python -m pytest_celeryflow.lint._page`` prints it; a test compares it with the committed page.
-
-Relies on no Celery symbol.
+The example on top is run for it.
 """
 
 from __future__ import annotations
 
 import inspect
 import sys
+from typing import Any
 
+from pytest_celeryflow.errors import CeleryflowAssertionError
 from pytest_celeryflow.lint._rule import Rule
 from pytest_celeryflow.lint.rules import RULES
 
@@ -50,12 +51,35 @@ def notify(text):
     print(text)
 """
 
+_EXAMPLE = """\
+from celery import Celery
+
+from pytest_celeryflow import assert_clean
+
+app = Celery("shop", set_as_current=False)
+
+
+@app.task(shared=False)
+def fetch(url):
+    return f"the image at {url}"
+
+
+@app.task(shared=False)
+def notify(text):
+    return f"told: {text}"
+
+
+def test_the_workflow_is_clean():
+    assert_clean(fetch.s("a") | notify.s("done"))
+"""
+
 _INTRODUCTION = """\
 # Lint
 
 Known traps of Celery, found in a workflow or an app before anything is published. Nothing is run
 and nothing is connected.
 
+{example}
 ## `lint(canvas_or_app, app=None) -> list[Finding]`
 
 Given a canvas, it applies the rules `CF1xx`; given a Celery app, the rules `CF2xx`, to its settings
@@ -94,9 +118,21 @@ the message, and an attribute of the object is gone as soon as `|`, `chain` or `
 
 def page() -> str:
     """Return the reference page, in Markdown."""
-    parts = [_INTRODUCTION, "## The rules\n", _table(), _what_examples_share()]
+    introduction = _INTRODUCTION.replace("{example}", _example())
+    parts = [introduction, "## The rules\n", _table(), _what_examples_share()]
     parts += [_described(rule) for rule in RULES]
     return "\n".join(parts)
+
+
+def _example() -> str:
+    """The example, and what it prints when it is run."""
+    names: dict[str, Any] = {"__name__": "shop"}
+    exec(_EXAMPLE, names)  # noqa: S102 - our own text, so that what the page prints is true
+    try:
+        names["test_the_workflow_is_clean"]()
+    except CeleryflowAssertionError as error:
+        return f"```python\n{_EXAMPLE}```\n\n```text\n{error}\n```\n"
+    raise AssertionError("the example shows what lint finds")
 
 
 def _table() -> str:

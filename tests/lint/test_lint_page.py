@@ -52,7 +52,8 @@ def test_the_code_of_celery_that_a_rule_names_is_there(rule):
     assert missing == []
 
 
-def test_the_example_in_a_docstring():
-    failed, tried = doctest.testmod(importlib.import_module("pytest_celeryflow.lint._lint"))
+@pytest.mark.parametrize("module", ["_assert", "_lint"])
+def test_the_example_in_a_docstring(module):
+    failed, tried = doctest.testmod(importlib.import_module(f"pytest_celeryflow.lint.{module}"))
     assert tried
     assert not failed

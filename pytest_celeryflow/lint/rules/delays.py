@@ -123,7 +123,7 @@ def results_expire_first(canvas: Canvas) -> Iterator[Trouble]:
 
     Celery: `backends/redis.py:on_chord_part_return` and
     `backends/base.py:BaseKeyValueStoreBackend.on_chord_part_return` let the counter and the group
-    expire; `celery.backend_cleanup` removes old results from databases every night.
+    expire; where beat runs, `celery.backend_cleanup` removes old results from databases every night.
 
     Repair: keep results for longer than the workflow lasts; or do not let a chord wait: put the
     countdown before it, or publish the chord later.
