@@ -12,6 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import celery
 import pytest
 from celery import _state
 
@@ -19,6 +20,7 @@ from tests.docs_pages import ROOT, files, module, shown, told, written_anew
 
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
 FAILURES = [(page, failure) for page in PAGES for failure in shown(page)]
+MODULES = [page for page in PAGES if module(page)]
 FILES = [(page, name) for page in PAGES for name in files(page)]
 
 #: What else is installed must not change what is printed.
@@ -30,14 +32,11 @@ def _titled(value):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", PAGES, ids=_titled)
+@pytest.mark.parametrize("page", MODULES, ids=_titled)
 def test_python_blocks_run(page, tmp_path, monkeypatch):
     """All blocks of a page that are in no file, as one module."""
-    blocks = module(page)
-    if not blocks:
-        pytest.skip("no Python on this page that is in no file")
     name = f"docs_{page.stem.lower()}"
-    (tmp_path / f"{name}.py").write_text(blocks)
+    (tmp_path / f"{name}.py").write_text(module(page))
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     # The apps of a page become current and announce their tasks, as a user's do.
@@ -66,6 +65,19 @@ def test_what_a_page_repairs_passes(page, name, pytester):
     pytester.makepyfile(**{name.removesuffix(".py"): files(page)[name]})
     result = pytester.runpytest_subprocess(*QUIETLY, name)
     assert result.ret == 0
+
+
+@pytest.mark.skipif(celery.VERSION < (5, 7), reason="pages name the code of Celery 5.7")
+@pytest.mark.parametrize("page", PAGES, ids=_titled)
+def test_the_code_that_a_page_names_is_there(page):
+    """Files of Celery, kombu and billiard, and the functions or classes in them."""
+    root = Path(celery.__file__).parent.parent
+    named = re.findall(r"`((?:celery|kombu|billiard)/[\w/]+\.py):([\w.]+)`", page.read_text())
+    for path, names in named:
+        source = (root / path).read_text(encoding="utf-8")
+        for name in names.split("."):
+            said = rf"\b(def|class) {name}\b|^(    )?{name} = "
+            assert re.search(said, source, re.MULTILINE), f"{path}:{names}"
 
 
 def test_every_page_is_linked():
