@@ -92,6 +92,73 @@ def test_every_page_is_linked():
     assert not [target for target in linked if not target.exists()]
 
 
+PAGE = """
+```python
+# test_one.py
+import a
+
+LIMIT = 1
+
+
+@task
+def one():
+    return LIMIT
+```
+
+<!-- output of: pytest test_one.py -->
+```text
+old
+```
+
+```python
+# test_one.py, repaired
+import b
+
+
+@task(better=True)
+def one():
+    return b
+```
+
+```python
+apart = True
+```
+"""
+
+
+def test_a_block_goes_on_with_its_file(tmp_path):
+    """What it defines anew replaces what was there; imports go to the top."""
+    page = tmp_path / "page.md"
+    page.write_text(PAGE)
+    assert module(page) == "apart = True\n"
+    assert shown(page)[0].source.endswith("@task\ndef one():\n    return LIMIT\n")
+    repaired = files(page)["test_one.py"]
+    assert repaired.startswith("import b\n# test_one.py\nimport a\n\nLIMIT = 1\n")
+    assert repaired.endswith("@task(better=True)\ndef one():\n    return b\n")
+
+
+def test_a_page_shows_the_failure_without_what_was_logged():
+    """From the line that failed to the end of the last section."""
+    printed = (
+        "== FAILURES ==\n__ test __\n\n    def test():\n>       assert 0\nE       assert 0 \n\n"
+        "-- Captured log call --\nERROR    here\nERROR    there\n"
+        "--- celeryflow: what happened in mode sim ---\n0s  one#1\n"
+        "== short test summary info ==\nFAILED\n"
+    )
+    wanted = (
+        ">       assert 0\nE       assert 0\n\n"
+        "--- celeryflow: what happened in mode sim ---\n0s  one#1\n"
+    )
+    assert told(printed) == wanted
+    assert f"```text\n{wanted}```" in written_anew(PAGE, lambda name, source: printed)
+
+
+def test_a_page_cannot_show_a_failure_that_does_not_happen():
+    """A test that passes by now is noticed."""
+    with pytest.raises(ValueError, match="nothing failed"):
+        told("== 1 passed ==\n")
+
+
 def _printed(name, source):
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / name).write_text(source)

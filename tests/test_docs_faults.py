@@ -239,11 +239,15 @@ def test_the_reference_is_what_is_generated():
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(celery.VERSION < (5, 7), reason="the page says what Celery 5.7 does")
 def test_the_tables_of_crashes_are_what_is_generated():
-    """Points, and what the simulation does at each."""
+    """Points, and what the simulation does at each; before Celery 5.7 one cell differs."""
     text = CRASHES.read_text(encoding="utf-8")
-    assert crashes_anew(text) == text
+    anew = crashes_anew(text)
+    if celery.VERSION < (5, 7):
+        before = "| `AFTER_RESULT` | runs once | runs twice, so does what follows | runs once |"
+        assert before in anew
+        anew = anew.replace(before, "| `AFTER_RESULT` | runs once | runs once | runs once |")
+    assert anew == text
 
 
 def test_every_crash_point_is_in_the_order():
