@@ -3,7 +3,7 @@
 A Python block whose first line is ``# test_orders.py`` is that file, and pytest runs it. A later
 block that begins ``# test_orders.py``, with any words after it, goes on with the file: what it
 defines anew replaces what was there, imports go to the top, the rest is appended. All other
-Python blocks of a page are one module.
+Python blocks of a page are one module. An ini block is pytest's for all files of the page.
 
 A comment ``<!-- output of: pytest test_orders.py -->`` before a text block says that the file, as
 far as the page has come, fails, and that pytest prints this. Compared is what can be the same
@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["ROOT", "Shown", "files", "module", "shown", "told", "written_anew"]
+__all__ = ["ROOT", "Shown", "files", "module", "settings", "shown", "told", "written_anew"]
 
 ROOT = Path(__file__).parent.parent
 
@@ -53,6 +53,12 @@ def module(page: Path) -> str:
     """The Python of a page that is in no file."""
     blocks = [b for b in _blocks(page) if b["language"] == "python" and not _NAMED.match(b["text"])]
     return "\n\n".join(block["text"] for block in blocks)
+
+
+def settings(page: Path) -> str:
+    """The ini file of a page, unless it names an app, which no page has."""
+    blocks = [block["text"] for block in _blocks(page) if block["language"] == "ini"]
+    return "".join(text for text in blocks if "celeryflow_app" not in text)
 
 
 def shown(page: Path) -> list[Shown]:

@@ -16,7 +16,7 @@ import celery
 import pytest
 from celery import _state
 
-from tests.docs_pages import ROOT, files, module, shown, told, written_anew
+from tests.docs_pages import ROOT, files, module, settings, shown, told, written_anew
 
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
 FAILURES = [(page, failure) for page in PAGES for failure in shown(page)]
@@ -53,6 +53,7 @@ def test_python_blocks_run(page, tmp_path, monkeypatch):
 @pytest.mark.parametrize(("page", "failure"), FAILURES, ids=_titled)
 def test_what_a_page_shows_is_what_pytest_prints(page, failure, pytester):
     """A test that fails on purpose, and its report."""
+    pytester.makeini(settings(page))
     pytester.makepyfile(**{failure.name.removesuffix(".py"): failure.source})
     result = pytester.runpytest_subprocess(*QUIETLY, failure.name)
     assert failure.output == told(str(result.stdout))
@@ -62,18 +63,18 @@ def test_what_a_page_shows_is_what_pytest_prints(page, failure, pytester):
 @pytest.mark.parametrize(("page", "name"), FILES, ids=_titled)
 def test_what_a_page_repairs_passes(page, name, pytester):
     """The file at the end of the page, with all its recipes."""
+    pytester.makeini(settings(page))
     pytester.makepyfile(**{name.removesuffix(".py"): files(page)[name]})
     result = pytester.runpytest_subprocess(*QUIETLY, name)
     assert result.ret == 0
 
 
 @pytest.mark.skipif(celery.VERSION < (5, 7), reason="pages name the code of Celery 5.7")
-@pytest.mark.parametrize("page", PAGES, ids=_titled)
-def test_the_code_that_a_page_names_is_there(page):
+def test_the_code_that_pages_name_is_there():
     """Files of Celery, kombu and billiard, and the functions or classes in them."""
     root = Path(celery.__file__).parent.parent
-    named = re.findall(r"`((?:celery|kombu|billiard)/[\w/]+\.py):([\w.]+)`", page.read_text())
-    for path, names in named:
+    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    for path, names in re.findall(r"`((?:celery|kombu|billiard)/[\w/]+\.py):([\w.]+)`", text):
         source = (root / path).read_text(encoding="utf-8")
         for name in names.split("."):
             said = rf"\b(def|class) {name}\b|^(    )?{name} = "
