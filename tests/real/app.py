@@ -49,7 +49,7 @@ class Noted(Task):
     def on_success(self, retval, task_id, args, kwargs):
         note("on_success", id=task_id)
         if "die after the result" in args and first_time(task_id):
-            os.kill(os.getpid(), signal.SIGKILL)
+            die()
         if "wait after the result" in args and first_time(task_id):
             time.sleep(60)
 
