@@ -4,7 +4,8 @@ A message counts from its publication until the broker forgets it, a task in a p
 submission until its callbacks have run; a workflow whose count is zero is at rest.
 
 A task belongs to the workflow of the task that publishes it, which is the one that runs
-(`celery._state.get_current_worker_task`); failing that, to that of its parent or its root;
+(`celery._state.get_current_worker_task`), or whose outcome is being dealt with; failing that,
+to that of its parent or its root;
 failing that, to the one that the test is publishing.
 """
 
@@ -60,6 +61,8 @@ class Books:
         self.jobs = 0
         self._workflow_of: dict[str, Workflow] = {}
         self._publishing: dict[Any, Workflow] = {}
+        #: Thread or greenlet -> id of the task whose job it carries out, callbacks included.
+        self._carrying: dict[Any, str] = {}
         self._unlockers: set[str] = set()
         self._unlocking = 0
         self._vain_unlocks = 0
@@ -103,6 +106,16 @@ class Books:
             self.jobs -= 1
         self._count(id, -1)
 
+    @contextmanager
+    def carrying(self, id: str) -> Iterator[None]:  # noqa: A002
+        """The caller carries out a task's job, from its acceptance to its callbacks."""
+        me = get_ident()
+        self._carrying[me] = id
+        try:
+            yield
+        finally:
+            del self._carrying[me]
+
     def only_unlocking(self) -> bool:
         """Whether chords that ask again and again are all that is left, and asked in vain.
 
@@ -129,7 +142,8 @@ class Books:
             return
         publisher = get_current_worker_task() or get_current_task()
         running = publisher.request.id if publisher is not None else None
-        candidates = (running, parent, root)
+        # A tracer or a worker that deals with an outcome publishes too, with no task current.
+        candidates = (running, self._carrying.get(get_ident()), parent, root)
         found = next((w for c in candidates if (w := self._workflow_of.get(c or ""))), None)
         found = found or self._publishing.get(get_ident())
         if found is not None:

@@ -15,7 +15,6 @@ the operating system, and modules on freezegun's ignore list, such as ``threadin
 from __future__ import annotations
 
 import datetime as _datetime
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, Protocol
@@ -23,65 +22,16 @@ from typing import Any, Protocol
 from freezegun import api as _freezegun
 from freezegun import freeze_time
 
+from pytest_celeryflow.durations import seconds
 from pytest_celeryflow.errors import CeleryflowError
 from pytest_celeryflow.replacing import real_monotonic, time_frozen
 
-__all__ = ["Clock", "RealClock", "VirtualClock", "seconds"]
+__all__ = ["Clock", "RealClock", "VirtualClock"]
 
 _UTC = _datetime.UTC
 _EPOCH = _freezegun.real_datetime(1970, 1, 1)
 _MICROSECOND = _datetime.timedelta(microseconds=1)
 _SECOND = 1_000_000
-
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
-_DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]+)")
-
-
-def seconds(duration: float | str | _datetime.timedelta, *, argument: str = "duration") -> float:
-    """A length of time in seconds.
-
-    Args:
-        duration: Seconds, a ``timedelta``, or text such as ``"90s"``, ``"2h"``, ``"1h 30m"``
-            (``ms``, ``s``, ``m`` or ``min``, ``h``, ``d``, ``w``).
-        argument: What the caller calls it, for the error.
-
-    Raises:
-        ValueError: It cannot be read as a length of time, or is negative.
-
-    >>> seconds("1h 30m")
-    5400.0
-    """
-    if isinstance(duration, _datetime.timedelta):
-        value = duration.total_seconds()
-    elif isinstance(duration, str):
-        value = _parse(duration, argument)
-    elif isinstance(duration, (int, float)) and not isinstance(duration, bool):
-        value = float(duration)
-    else:
-        raise ValueError(_BAD.format(argument, duration))
-    if not 0 <= value < float("inf"):
-        raise ValueError(_BAD.format(argument, duration))
-    return value
-
-
-_BAD = (
-    "{}={!r} is not a length of time: give seconds, a timedelta, or text such as "
-    "'500ms', '90s', '30m', '2h', '7d' or '1h 30m'"
-)
-
-
-def _parse(text: str, argument: str) -> float:
-    position, total = 0, 0.0
-    while position < len(text.rstrip()):
-        match = _DURATION.match(text, position)
-        if match is None or match[2] not in _UNITS:
-            raise ValueError(_BAD.format(argument, text))
-        total += float(match[1]) * _UNITS[match[2]]
-        position = match.end()
-    if position == 0:
-        raise ValueError(_BAD.format(argument, text))
-    return total
-
 
 class Clock(Protocol):
     """What a flow offers as ``flow.clock``."""

@@ -11,7 +11,8 @@ from celery import Celery
 
 from pytest_celeryflow.borrow import check_config
 from pytest_celeryflow.broker.semantics import SEMANTICS
-from pytest_celeryflow.clock import moment, seconds
+from pytest_celeryflow.clock import moment
+from pytest_celeryflow.durations import seconds
 from pytest_celeryflow.flow import Flow
 from pytest_celeryflow.modes.protocol import Mode
 from pytest_celeryflow.results.select import BACKENDS

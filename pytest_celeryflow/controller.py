@@ -11,17 +11,30 @@ the rest of the session; so they rest in the simulation, and are removed after a
 
 from __future__ import annotations
 
+import warnings
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 from celery import Celery, _state, signals
+from celery.app import trace
 from celery.app.trace import build_tracer
 from celery.utils.dispatch import Signal
+from celery.utils.log import get_logger
 from celery.worker import WorkController
+from celery.worker.consumer import consumer
 
-__all__ = ["Controller", "build", "django_fixup_removed", "django_fixup_resting"]
+__all__ = [
+    "Controller",
+    "build",
+    "django_fixup_removed",
+    "django_fixup_resting",
+    "warnings_not_raised",
+]
+
+logger = get_logger(__name__)
 
 
 class Controller(WorkController):
@@ -80,6 +93,29 @@ class _Strategies(dict[str, Any]):
         if task.__trace__ is None:
             task.__trace__ = build_tracer(name, task, app.loader, consumer.hostname, app=app)
         return strategy
+
+
+@contextmanager
+def warnings_not_raised() -> Iterator[None]:
+    """Log what Celery's worker warns of, where the test's filters make errors of warnings.
+
+    A worker's process has filters of its own. Raised in the middle of its loop or its tracer,
+    a warning would change what the worker does.
+    """
+    kept = trace.warn, consumer.warnings
+    trace.warn = _warn
+    consumer.warnings = SimpleNamespace(warn=_warn)
+    try:
+        yield
+    finally:
+        trace.warn, consumer.warnings = kept
+
+
+def _warn(message: Any, category: type[Warning] | None = None, *_: Any, **__: Any) -> None:
+    try:
+        warnings.warn(message, category, stacklevel=2)
+    except Warning as warning:
+        logger.warning("%s: %s", type(warning).__name__, warning)
 
 
 @contextmanager

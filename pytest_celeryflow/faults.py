@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Self
 
+from pytest_celeryflow.durations import duration
+
 __all__ = [
     "OPERATIONS",
     "BackendDown",
@@ -159,7 +161,9 @@ class Fault:
 
 
 def _shown(value: Any) -> str:
-    return value.name if isinstance(value, CrashPoint) else repr(value)
+    if isinstance(value, CrashPoint | type):
+        return value.name if isinstance(value, CrashPoint) else value.__name__
+    return repr(value)
 
 
 @dataclass(eq=False, kw_only=True)
@@ -186,7 +190,7 @@ class Delay(Fault):
     seconds: float
 
     def _particulars(self) -> dict[str, Any]:
-        return {"by": (f"{self.seconds:g}s")}
+        return {"by": duration(self.seconds)}
 
 
 @dataclass(eq=False, kw_only=True)
@@ -250,7 +254,7 @@ class BrokerDown(Fault):
     for_: float | None = None
 
     def _particulars(self) -> dict[str, Any]:
-        return {"for_": None if self.for_ is None else (f"{self.for_:g}s")}
+        return {"for_": None if self.for_ is None else duration(self.for_)}
 
 
 @dataclass(eq=False, kw_only=True)
@@ -264,7 +268,7 @@ class BackendDown(Fault):
     for_: float | None = None
 
     def _particulars(self) -> dict[str, Any]:
-        return {"for_": None if self.for_ is None else (f"{self.for_:g}s")}
+        return {"for_": None if self.for_ is None else duration(self.for_)}
 
 
 @dataclass(eq=False, kw_only=True)

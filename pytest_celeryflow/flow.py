@@ -47,7 +47,10 @@ class Flow:
         self._faults: Faults | None = None
         self._stubs: dict[str, Stub] = {}
         self._invariants: list[tuple[str, Callable[[], Any]]] = []
-        self._wishes: dict[str, bool] = {}
+        #: Conditions of `sometimes`, and whether they were ever true.
+        self.wishes: dict[str, bool] = {}
+        self._verdicts: set[str] = set()
+        self._explored = False
         self._beat: Beat | None = None
         self._broken: CeleryflowAssertionError | None = None
         #: Set by whoever knows: then the end of the flow has nothing to add.
@@ -150,7 +153,7 @@ class Flow:
         self._raise_broken()
         ids = set(workflow.ids)
         history = History(e for e in recorder.history[first:] if e.id in ids)
-        return Run(
+        run = Run(
             result=result,
             outcome=outcome,
             history=history,
@@ -159,6 +162,9 @@ class Flow:
             elapsed=round(elapsed, 6),
             tasks=self.app.tasks.keys(),
         )
+        if self._explored:
+            self._verdicts |= run.verdict.kinds
+        return run
 
     def _signature(self, canvas: Any) -> Any:
         if isinstance(canvas, Signature) or callable(getattr(canvas, "run", None)):
@@ -185,6 +191,8 @@ class Flow:
         except WorkflowStalled as exc:
             return Outcome(state, hung=str(exc))
         except Exception as exc:  # noqa: BLE001 - what the workflow raised, told by the Run
+            if self.mode != "eager":  # it came out of a store: its frames are those of the reading
+                exc = exc.with_traceback(None)
             return Outcome(state, error=exc)
 
     def _kept_no_result(self, workflow: Workflow) -> frozenset[str]:
@@ -351,7 +359,7 @@ class Flow:
 
     def sometimes(self, name: str, condition: Any) -> None:
         """Note that a condition should be true in at least one run of an exploration."""
-        self._wishes[name] = self._wishes.get(name, False) or bool(condition)
+        self.wishes[name] = self.wishes.get(name, False) or bool(condition)
 
     def _check_invariants(self, event: Event) -> None:
         if self._broken is not None:
@@ -376,6 +384,18 @@ class Flow:
         if self._broken is not None:
             broken, self._broken = self._broken, None
             raise broken
+
+    # --- exploration ---
+
+    def explored_by(self, choosing: Any) -> None:
+        """Let an oracle choose from now on (`pytest_celeryflow.explore`)."""
+        self._explored = True
+        self._mode.explore(choosing)  # type: ignore[attr-defined]
+
+    @property
+    def verdicts(self) -> frozenset[str]:
+        """What was ever wrong with a workflow: ``lost``, ``duplicated``, ``hung``."""
+        return frozenset(self._verdicts)
 
     # --- the end ---
 

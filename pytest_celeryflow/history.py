@@ -35,6 +35,7 @@ KINDS = (
     "acked",
     "lost",
     "dropped",
+    "timeout",
     "fault",
     "clock",
 )

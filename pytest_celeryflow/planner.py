@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any, Literal, TypeVar
 
 from pytest_celeryflow import faults as vocabulary
-from pytest_celeryflow.clock import seconds
+from pytest_celeryflow.durations import seconds
 from pytest_celeryflow.errors import CeleryflowAssertionError, UnsupportedFault
 from pytest_celeryflow.faults import CrashPoint, Fault, InjectedError, Victim
 from pytest_celeryflow.modes.protocol import Mode

@@ -295,6 +295,7 @@ def pytest_runtest_makereport(
             flow_text = flow.report()
             if flow.mode == "sim" and seed:
                 flow_text += f"\n\nreproduce: pytest {item.nodeid!r} --celeryflow-seed {seed}"
-            report.sections.append((f"celeryflow: what happened in mode {flow.mode}", flow_text))
+            if flow_text not in report.longreprtext:
+                report.sections.append((f"celeryflow: what happened in mode {flow.mode}", flow_text))
         pytest_runtest_setup(item)
     return report

@@ -92,6 +92,11 @@ class Verdict:
     hung: str | None = None
 
     @property
+    def kinds(self) -> frozenset[str]:
+        """What went wrong, of ``lost``, ``duplicated`` and ``hung``."""
+        return frozenset(n for n in ("lost", "duplicated", "hung") if getattr(self, n))
+
+    @property
     def ok(self) -> bool:
         """Nothing was lost, nothing finished twice, nothing hangs."""
         return not (self.lost or self.duplicated or self.hung)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from pytest_celeryflow.clock import seconds
+from pytest_celeryflow.durations import seconds
 from pytest_celeryflow.errors import CeleryflowAssertionError
 
 __all__ = ["Stub"]

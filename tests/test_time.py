@@ -16,7 +16,7 @@ import pytest
 from freezegun import freeze_time
 
 from pytest_celeryflow import CeleryflowError, WorkflowStalled, run_eager, run_worker, simulate
-from pytest_celeryflow.clock import seconds
+from pytest_celeryflow.durations import seconds
 
 START = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 

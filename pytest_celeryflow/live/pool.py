@@ -75,10 +75,10 @@ class _Counting:
             outer_app, outer_flag = _state._tls.current_app, _flags.in_task
             _state._set_current_app(self.app)
             _flags.in_task = True
+            callbacks = options.get("callback"), options.get("accept_callback")
             try:
-                apply_target(
-                    target, args, kwargs, options.get("callback"), options.get("accept_callback")
-                )
+                with self.recorder.carrying(id_):
+                    apply_target(target, args, kwargs, *callbacks)
             finally:
                 _flags.in_task = outer_flag
                 _state._set_current_app(outer_app)

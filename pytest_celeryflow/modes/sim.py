@@ -17,6 +17,7 @@ from pytest_celeryflow.borrow import borrowed, is_configured
 from pytest_celeryflow.broker.queues import Broker, Stored
 from pytest_celeryflow.broker.semantics import SEMANTICS, semantics_of
 from pytest_celeryflow.clock import VirtualClock
+from pytest_celeryflow.controller import warnings_not_raised
 from pytest_celeryflow.errbacks import errbacks_recorded
 from pytest_celeryflow.errors import CeleryflowError, WorkflowStalled
 from pytest_celeryflow.faults import (
@@ -39,6 +40,7 @@ from pytest_celeryflow.replacing import SeededUuids, real_functions
 from pytest_celeryflow.results import select
 from pytest_celeryflow.results.values import Values
 from pytest_celeryflow.sim.aio import virtual_loops
+from pytest_celeryflow.sim.choosing import Choosing
 from pytest_celeryflow.sim.crashes import Crashes, inside
 from pytest_celeryflow.sim.fiber import Fiber
 from pytest_celeryflow.sim.quirks import code_copied_once, default_arguments
@@ -81,6 +83,7 @@ class SimMode(Opening):
         self.app = app
         self.seed = seed
         self.workers: list[SimWorker] = []
+        self._replacing = 0
         #: Of the last workflow, when it was its `timeout` that ran out.
         self._late: tuple[str, str] | None = None
         self._count, self._concurrency = workers, concurrency
@@ -130,11 +133,12 @@ class SimMode(Opening):
         self.values.used = self._store_is_used
         stack.enter_context(watch_waits(app.backend, self.world, self.recorder, self.stalled))
         stack.enter_context(errbacks_recorded(app, self.recorder))
+        stack.enter_context(warnings_not_raised())
         self.recorder.connect()
         stack.callback(self.recorder.disconnect)
         self.world.jumped.append(self._note_clock)
         stack.callback(self.world.jumped.remove, self._note_clock)
-        source = BrokerSource(self.broker)
+        source = BrokerSource(self.broker, self.recorder.label)
         self.world.sources.append(source)
         stack.callback(self.world.sources.remove, source)
         self.world.spinning.append(self._spinning)
@@ -163,11 +167,13 @@ class SimMode(Opening):
         """A worker was killed: another takes its place and its name, as a supervisor does it."""
 
         def start() -> None:
+            self._replacing -= 1
             worker = self._worker(lost.name)
             self.workers[self.workers.index(lost)] = worker
             worker.start()
 
         if after is not None:
+            self._replacing += 1
             self.world.call_after(after, start, name=f"{lost.name} restarts")
 
     def _store_is_used(self) -> None:
@@ -305,6 +311,13 @@ class SimMode(Opening):
             self.bodies, task, fault, self.recorder, inside=within, hang=self.world.hang
         )
 
+    def explore(self, choosing: Choosing) -> None:
+        """From now on, and until the end, let an oracle choose."""
+        self.world.choosing = choosing
+        self._stack.enter_context(self.crashes.explored(choosing))
+        self.tampering.choosing = choosing
+        self._stack.callback(setattr, self.world, "choosing", None)
+
     def looking(self) -> AbstractContextManager[None]:
         """The toolkit itself looks at results: no fault strikes it."""
         return self.store_outages.looking()
@@ -347,7 +360,7 @@ class SimMode(Opening):
             unconsumed,
             crowded,
             [*self.outages.notes(), *self.store_outages.notes(), *gone],
-            deserted=len(gone) == len(self.workers),
+            deserted=len(gone) == len(self.workers) and not self._replacing,
             late=self._late,
         )
 

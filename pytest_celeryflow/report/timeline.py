@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from pytest_celeryflow.durations import duration
 from pytest_celeryflow.history import Event, History
 
-__all__ = ["duration", "timeline"]
+__all__ = ["timeline"]
 
 _MARKS = {
     "published": "→",
@@ -27,6 +28,7 @@ _MARKS = {
     "redelivered": "⟲",
     "lost": "☠",
     "dropped": "☠",
+    "timeout": "⏱",
     "fault": "⚡",
 }
 _LONG = 60
@@ -87,15 +89,21 @@ def _said(event: Event, begun: dict[int, Event]) -> str | None:
         return f"to be retried{when}" + (f": {_error(cause)}" if cause is not None else "")
     if event.kind == "succeeded":
         return f"returned {_short(told.get('result'))}" + _took(event, begun)
+    if event.kind == "failed" and event.execution is None and _hard_limit(told.get("error")):
+        return None  # Celery tells of a hard limit twice (`Request.on_failure`, ``on_timeout``)
     if event.kind == "failed":
         return f"failed: {_error(told.get('error'))}" + _took(event, begun)
+    if event.kind == "timeout":
+        return f"{told['limit']} time limit of {duration(told['seconds'])} reached"
     if event.kind == "redelivered":
         return f"back in queue {told.get('queue')!r}"
     reason = told.get("reason") or told.get("error")
     if reason is None:
         return event.kind
+    if event.kind == "fault":
+        return str(reason)
     said = _cut(reason) if isinstance(reason, str) else _short(reason)
-    return said if event.kind == "fault" else f"{event.kind}: {said}"
+    return f"{event.kind}: {said}"
 
 
 def _published(told: Any) -> str | None:
@@ -120,13 +128,19 @@ def _arguments(told: Any) -> str:
     return f"({', '.join(parts)})" + _again(told)
 
 
+def _hard_limit(error: Any) -> bool:
+    return type(error).__name__ == "TimeLimitExceeded"
+
+
 def _again(told: Any) -> str:
     return f", retry {told['retries']}" if told.get("retries") else ""
 
 
 def _error(error: Any) -> str:
     if isinstance(error, BaseException):
-        return _cut(f"{type(error).__name__}: {error}".rstrip(": "))
+        kind, text = type(error).__name__, str(error)
+        named = text.startswith(f"{kind}(")  # billiard's say their own name
+        return _cut(text if named else f"{kind}: {text}".rstrip(": "))
     return _short(error)
 
 
@@ -140,23 +154,3 @@ def _short(value: Any) -> str:
 def _cut(text: str) -> str:
     text = " ".join(text.split())
     return text if len(text) <= _LONG else text[: _LONG - 1] + "…"
-
-
-def duration(seconds: float) -> str:
-    """A length of time as a person says it: ``0s``, ``250ms``, ``1.5s``, ``2h 5m``, ``3d 1h``.
-
-    >>> duration(7500)
-    '2h 5m'
-    """
-    sign, rest = ("-", -seconds) if seconds < 0 else ("", seconds)
-    if rest < 1:  # below a second
-        return f"{sign}{rest * 1000:.3g}ms" if rest >= 0.0005 else "0s"  # noqa: PLR2004
-    if rest < 60:  # noqa: PLR2004 - below a minute
-        return f"{sign}{rest:.4g}s"
-    units = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
-    parts, left = [], round(rest)
-    for unit, size in units:
-        if left >= size:
-            parts.append(f"{left // size}{unit}")
-            left %= size
-    return sign + " ".join(parts[:2])

@@ -141,7 +141,7 @@ class InProcessClient:
             run = compile_script(text)
 
             def script(keys: Any = (), args: Any = (), client: Any = None) -> Any:
-                with self.values.lock:
+                with self.values.together():
                     return run(self._execute, list(keys), list(args))
 
             self._scripts[text] = script
@@ -214,7 +214,7 @@ class InProcessPipeline:
     def execute(self) -> list[Any]:
         """Carry them out; their replies."""
         commands, self._commands = self._commands, []
-        with self._client.values.lock:
+        with self._client.values.together():
             return [getattr(self._client, name)(*a, **k) for name, a, k in commands]
 
     def __enter__(self) -> InProcessPipeline:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 __all__ = ["Values", "Waiter"]
@@ -32,21 +33,40 @@ class Values:
         self.version = 0
         #: The present, in seconds.
         self.now = now
+        self._together = 0
         self._values: dict[bytes, Any] = {}
         self._ends: dict[bytes, float] = {}
 
     def get(self, key: bytes) -> Any:
         """The value, or ``None``."""
-        self.used()
+        self._use()
         with self.lock:
-            end = self._ends.get(key)
-            if end is not None and end <= self.now():
-                del self._values[key], self._ends[key]
-            return self._values.get(key)
+            return self._look(key)
+
+    def _look(self, key: bytes) -> Any:
+        end = self._ends.get(key)
+        if end is not None and end <= self.now():
+            del self._values[key], self._ends[key]
+        return self._values.get(key)
+
+    def _use(self) -> None:
+        if not self._together:
+            self.used()
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Several operations as one: nobody comes between, and they fail together or not."""
+        self._use()
+        with self.lock:
+            self._together += 1
+            try:
+                yield
+            finally:
+                self._together -= 1
 
     def set(self, key: bytes, value: Any, seconds: float | None = None) -> None:
         """Store a value, for some seconds or for good."""
-        self.used()
+        self._use()
         with self.lock:
             self._values[key] = value
             self._ends.pop(key, None)
@@ -57,36 +77,36 @@ class Values:
 
     def setdefault(self, key: bytes, value: Any) -> Any:
         """The value under the key, which is this one if there was none."""
-        self.used()
+        self._use()
         with self.lock:
-            known = self.get(key)
+            known = self._look(key)
             if known is None:
                 self._values[key] = known = value
             return known
 
     def delete(self, key: bytes) -> bool:
         """Forget a value; whether there was one."""
-        self.used()
+        self._use()
         with self.lock:
-            there = self.get(key) is not None
+            there = self._look(key) is not None
             self._values.pop(key, None)
             self._ends.pop(key, None)
         return there
 
     def expire(self, key: bytes, seconds: float) -> bool:
         """Let a value live for so many seconds from now; whether there is one."""
-        self.used()
+        self._use()
         with self.lock:
-            if self.get(key) is None:
+            if self._look(key) is None:
                 return False
             self._ends[key] = self.now() + seconds
             return True
 
     def incr(self, key: bytes, by: int = 1) -> int:
         """Add to a number, which is 0 if there was none, and keep its expiry."""
-        self.used()
+        self._use()
         with self.lock:
-            value = int(self.get(key) or 0) + by
+            value = int(self._look(key) or 0) + by
             self._values[key] = value
             self.version += 1
         self.changed()
@@ -94,7 +114,7 @@ class Values:
 
     def __iter__(self) -> Iterator[bytes]:
         with self.lock:
-            return iter([key for key in list(self._values) if self.get(key) is not None])
+            return iter([key for key in list(self._values) if self._look(key) is not None])
 
 
 def _nothing() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from celery.beat import PersistentScheduler, Scheduler
 from celery.utils.imports import symbol_by_name
 
-from pytest_celeryflow.clock import seconds
+from pytest_celeryflow.durations import seconds
 from pytest_celeryflow.errors import CeleryflowError
 
 __all__ = ["Beat"]

@@ -24,6 +24,7 @@ from pytest_celeryflow.faults import Crash, CrashPoint
 from pytest_celeryflow.injection.bodies import Bodies
 from pytest_celeryflow.injection.outages import laid_around
 from pytest_celeryflow.recorder import Recorder
+from pytest_celeryflow.sim.choosing import Choosing
 from pytest_celeryflow.sim.fiber import Killed
 from pytest_celeryflow.sim.world import World
 
@@ -42,6 +43,7 @@ class Crashes:
         #: What is laid around the backend and the bodies while any crash is planned.
         self._watching = ExitStack()
         self._bodied: set[str] = set()
+        self._choosing: Choosing | None = None
 
     @contextmanager
     def planned(self, fault: Crash) -> Iterator[None]:
@@ -60,6 +62,21 @@ class Crashes:
                 self._watching.close()
                 self._bodied.clear()
 
+    @contextmanager
+    def explored(self, choosing: Choosing) -> Iterator[None]:
+        """Let an oracle choose at each point, meanwhile."""
+        with ExitStack() as stack:
+            if not {"crash", "delay"} & choosing.faults:
+                yield
+                return
+            self._choosing = choosing
+            if "crash" in choosing.faults:
+                self._watch(stack)
+            for name, task in self._app.tasks.items():
+                if not name.startswith("celery."):
+                    stack.enter_context(self._bodies.wrapped(task, self._around_body(task)))
+            yield
+
     def _wrap(self, name: str) -> None:
         if name not in self._bodied and name != _UNLOCK:
             self._bodied.add(name)
@@ -71,7 +88,7 @@ class Crashes:
 
     def reach(self, point: CrashPoint, job: Any) -> None:
         """A job is at a point: kill its process or its worker, if a crash is planned there."""
-        if self._planned:
+        if self._planned or self._choosing is not None:
             self._reach(point, job.args[0], job.correlation_id, job, job.pool.worker)
 
     def _reach(self, point: CrashPoint, task: str, id_: str, job: Any, worker: Any) -> None:
@@ -83,6 +100,34 @@ class Crashes:
                 if fault.victim == "process":
                     job.lose(f"its process was killed {point.value}")
                 worker.lose(f"{worker.name} was killed {point.value}", fault.restart_after)
+
+        if self._choosing is not None and task != _UNLOCK:
+            self._tempt(point, task, id_, job, worker)
+
+    def _tempt(self, point: CrashPoint, task: str, id_: str, job: Any, worker: Any) -> None:
+        """Ask the oracle whether somebody is killed here, or takes longer."""
+        choosing = self._choosing
+        assert choosing is not None
+        label = self._recorder.label(id_, task)
+        if point is CrashPoint.AFTER_ACK and "delay" in choosing.faults:
+            longer = f"{label} takes {choosing.delay:g} s longer"
+            if choosing.fault([longer], label):
+                self._recorder.note("fault", task=task, id=id_, reason=longer)
+                self._world.sleep(choosing.delay)
+        if "crash" not in choosing.faults:
+            return
+        words = {
+            "process": f"the process of {label} is killed {point.value}",
+            "worker": f"{worker.name} is killed {point.value}, with {label}",
+        }
+        taken = choosing.fault([words[victim] for victim in point.victims], label)
+        if not taken:
+            return
+        victim = point.victims[taken - 1]
+        self._recorder.note("fault", task=task, id=id_, reason=words[victim], worker=worker.name)
+        if victim == "process":
+            job.lose(f"its process was killed {point.value}")
+        worker.lose(f"{worker.name} was killed {point.value}", 0.0)
 
     # --- where it is seen ---
 

@@ -41,7 +41,7 @@ class Fiber:
     """A greenlet of the world: a worker's main loop, or one task.
 
     Attributes:
-        name: ``"w1"`` or a task's label.
+        actor: ``"w1"`` or a task's label.
         app: The app that is current while it runs.
         worker: Name of the worker that it runs in.
         is_task: Whether it runs a task, where waiting for results is refused.
@@ -59,7 +59,8 @@ class Fiber:
         is_task: bool,
     ) -> None:
         self.world = world
-        self.name = name
+        #: Whose it is: a task's label, or a worker's name.
+        self.actor = name
         self.app = app
         self.worker = worker
         self.is_task = is_task
@@ -93,6 +94,11 @@ class Fiber:
             self.error = exc
 
     @property
+    def name(self) -> str:
+        """``"charge#1 goes on"``: the move."""
+        return f"{self.actor} goes on"
+
+    @property
     def dead(self) -> bool:
         """Whether it has ended."""
         return bool(self.greenlet.dead)
@@ -111,7 +117,7 @@ class Fiber:
         if self.dying:
             self._escapes += 1
             if self._escapes > MAX_ESCAPES:  # stay where it is, and tell whoever drives
-                self.error = CeleryflowError(SWALLOWS.format(self.name))
+                self.error = CeleryflowError(SWALLOWS.format(self.actor))
                 self.greenlet.parent.switch()
             raise Killed
         while self.interruptions:

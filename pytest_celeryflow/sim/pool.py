@@ -70,8 +70,13 @@ class Job(ApplyResult):
 
     @property
     def name(self) -> str:
-        """``start <label>``."""
-        return f"start {self.label}"
+        """``<label> starts in <worker>``."""
+        return f"{self.label} starts in {self.pool.worker.name}"
+
+    @property
+    def actor(self) -> str:
+        """Its own label."""
+        return self.label
 
     @property
     def label(self) -> str:
@@ -84,6 +89,10 @@ class Job(ApplyResult):
 
     def run(self) -> None:
         """What the slot's process does with it (`billiard.pool.Worker.workloop`)."""
+        with self.pool.recorder.carrying(self.correlation_id):
+            self._run()
+
+    def _run(self) -> None:
         reach = self.pool.crashes.reach
         try:
             reach(CrashPoint.BEFORE_ACK, self)
@@ -103,7 +112,10 @@ class Job(ApplyResult):
                 self.leave()
                 if self.acks_late:
                     reach(CrashPoint.BEFORE_LATE_ACK, self)
-                self._set(None, value)
+                try:
+                    self._set(None, value)
+                except MemoryError as exc:  # `Request.on_failure` ends its own process with it
+                    self.pool.worker.lose(f"{self.pool.worker.name} ended: {_said(exc)}", 0.0)
         except Killed:
             if self._bury is None:
                 raise
@@ -219,13 +231,20 @@ class Job(ApplyResult):
             return
         world = self.pool.world
         world.attend(self.pool.worker)
+        self._note_limit("soft", self._soft_timeout)
         self.handle_timeout(soft=True)
         world.enter(self.fiber, SoftTimeLimitExceeded())  # as `billiard.pool.soft_timeout_sighandler`
+
+    def _note_limit(self, limit: str, seconds: float) -> None:
+        name, id_, worker = self.args[0], self.correlation_id, self.pool.worker.name
+        about = {"task": name, "id": id_, "worker": worker}
+        self.pool.recorder.note("timeout", **about, limit=limit, seconds=float(seconds))
 
     def _hard(self) -> None:
         if self.ready():
             return
         self.pool.world.attend(self.pool.worker)
+        self._note_limit("hard", self._timeout)
         try:
             raise TimeLimitExceeded(self._timeout)  # noqa: TRY301 - ExceptionInfo reads it
         except TimeLimitExceeded:

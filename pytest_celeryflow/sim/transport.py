@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,11 +76,22 @@ class Deliver:
     broker: Broker
     message: Stored
     channel: base.Channel
+    label: Callable[[str, str | None], str]
 
     @property
     def name(self) -> str:
-        """``deliver <task> from <queue>``."""
-        return f"deliver {self.message.headers.get('task', 'control')} from {self.message.queue}"
+        """``<label> is delivered to <worker>``."""
+        fiber = self.channel.connection.fiber
+        again = " again" if self.message.redelivered else ""
+        return f"{self.actor} is delivered{again} to {fiber.actor if fiber else 'the test'}"
+
+    @property
+    def actor(self) -> str:
+        """The label of its task."""
+        message = self.message
+        if message.task_id is None:
+            return f"a message in {message.queue}"
+        return self.label(message.task_id, message.task)
 
     def make(self) -> None:
         """Take the message and let the consumer's greenlet go on with it."""
@@ -97,8 +108,8 @@ class Deliver:
 class BrokerSource:
     """The moves of one broker: control messages first, then tasks by age."""
 
-    def __init__(self, broker: Broker) -> None:
-        self._broker = broker
+    def __init__(self, broker: Broker, label: Callable[[str, str | None], str]) -> None:
+        self._broker, self._label = broker, label
 
     def moves(self) -> Iterator[Deliver]:
         """A delivery for each queue head and each consumer that has room for it."""
@@ -108,4 +119,4 @@ class BrokerSource:
         )
         for message, channels in offers:
             for channel in channels:
-                yield Deliver(self._broker, message, channel)  # type: ignore[arg-type]
+                yield Deliver(self._broker, message, channel, self._label)  # type: ignore[arg-type]

@@ -169,7 +169,8 @@ class SimWorker:
         self.controller.timer.clear()
         for channel in list(self.consumer.connection.transport.channels):
             channel.abandon()
-        self.gone = f"{reason}, and is not replaced"
+        replaced = "and is not replaced" if restart_after is None else "and is being replaced"
+        self.gone = f"{reason}, {replaced}"
         self._recorder.silenced.add(self.fiber.greenlet)
         if me is not self.fiber:
             self.world.kill(self.fiber)

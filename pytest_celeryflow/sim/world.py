@@ -34,9 +34,10 @@ from greenlet import getcurrent, greenlet
 from pytest_celeryflow.clock import VirtualClock
 from pytest_celeryflow.errors import CeleryflowError, WorkflowStalled
 from pytest_celeryflow.replacing import real_sleep
+from pytest_celeryflow.sim.choosing import Choosing
 from pytest_celeryflow.sim.fiber import MAX_ESCAPES, SWALLOWS, Fiber, Killed
 
-__all__ = ["Move", "Source", "Timer", "World", "first_in_first_out", "microseconds"]
+__all__ = ["Move", "Source", "Timer", "World", "microseconds"]
 
 _SECOND = 1_000_000
 
@@ -64,6 +65,10 @@ class Move(Protocol):
     def name(self) -> str:
         """What it is, in words that are the same from run to run."""
 
+    @property
+    def actor(self) -> str:
+        """Whose step it is: a task's label, or a worker's name."""
+
     def make(self) -> None:
         """Let it happen."""
 
@@ -75,11 +80,6 @@ class Source(Protocol):
         """The moves that are enabled now, the most natural first."""
 
 
-def first_in_first_out(moves: Iterator[Move]) -> Move | None:
-    """The default oracle: what became possible first happens first."""
-    return next(moves, None)
-
-
 @dataclass(slots=True, eq=False)
 class Timer:
     """A call at a moment of virtual time."""
@@ -89,6 +89,11 @@ class Timer:
     essential: Callable[[], bool]
     name: str = "timer"
     cancelled: bool = False
+
+    @property
+    def actor(self) -> str:
+        """Time's own."""
+        return self.name
 
     def cancel(self) -> None:
         """Never call it."""
@@ -117,7 +122,8 @@ class World:
     def __init__(self, clock: VirtualClock) -> None:
         self.clock = clock
         self.thread = threading.get_ident()
-        self.oracle: Callable[[Iterator[Move]], Move | None] = first_in_first_out
+        #: Who is asked what comes next; by itself, what became possible first happens first.
+        self.choosing: Choosing | None = None
         self.sources: list[Source] = []
         #: Things to bring in order after each move, before anything is chosen.
         self.housekeeping: list[Callable[[], None]] = []
@@ -178,7 +184,7 @@ class World:
             essential = fiber.news if fiber.polls and not fiber.fresh else _yes
             fiber.fresh = False
             fiber.timer = self.call_at(
-                deadline, fiber.wake, essential=essential, name=f"{fiber.name} wakes"
+                deadline, fiber.wake, essential=essential, name=f"{fiber.actor} wakes"
             )
         fiber.ready = ready
         self._blocked[fiber] = None
@@ -309,7 +315,7 @@ class World:
 
     def step(self) -> bool:
         """Make one move; whether there was one."""
-        move = self.oracle(self.moves())
+        move = self._next_move()
         if move is None:
             return False
         if isinstance(move, Timer):
@@ -319,6 +325,14 @@ class World:
             self._idle_timers = 0
         self.make(move)
         return True
+
+    def _next_move(self) -> Move | None:
+        if self.choosing is None:
+            return next(self.moves(), None)
+        moves = list(self.moves())
+        if len(moves) > 1:
+            return self.choosing.move(moves)
+        return moves[0] if moves else None
 
     def make(self, move: Move) -> None:
         """Make a move, and bring everything in order after it."""
@@ -386,8 +400,13 @@ class World:
     def act(self) -> None:
         """The code that runs is about to publish or to use the store."""
         fiber = self._fibers.get(getcurrent())
-        if fiber is not None:
-            fiber.act()
+        if fiber is None:
+            return
+        fiber.act()
+        if self.choosing is not None and fiber.job is not None and not fiber.job.left:
+            # Another may come first: this is where two tasks race for a counter.
+            self.wake(fiber)
+            fiber.greenlet.parent.switch()
 
     def attend(self, worker: Any) -> None:
         """Let the code that runs next be this worker's."""
@@ -408,7 +427,7 @@ class World:
             self.enter(fiber, Killed())
             if fiber.dead:
                 return
-        raise CeleryflowError(SWALLOWS.format(fiber.name))
+        raise CeleryflowError(SWALLOWS.format(fiber.actor))
 
     # --- driving ---
 
@@ -425,7 +444,7 @@ class World:
             if self.step():
                 if self._idle_timers > MAX_IDLE_TIMERS:
                     self._idle_timers = 0
-                    asleep = ", ".join(fiber.name for fiber in self._blocked if fiber.is_task)
+                    asleep = ", ".join(fiber.actor for fiber in self._blocked if fiber.is_task)
                     raise WorkflowStalled(
                         f"no rest: {asleep or 'something'} went on sleeping "
                         f"{MAX_IDLE_TIMERS:,} times in a row, until {self.clock.now.isoformat()}, "

@@ -1,0 +1,1 @@
+"""Finds the schedule that breaks a test: oracles, the explorer, shrinking, replay."""
