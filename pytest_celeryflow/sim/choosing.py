@@ -46,10 +46,8 @@ class Choosing:
 
     def move(self, moves: Sequence[Any]) -> Any:
         """The next of several moves."""
-        choice = Choice(
-            "move", tuple(m.name for m in moves), tuple(m.actor for m in moves)
-        )
-        return moves[self._ask(choice)]
+        options = _distinct([m.name for m in moves])
+        return moves[self._ask(Choice("move", options, tuple(m.actor for m in moves)))]
 
     def fault(self, options: Sequence[str], actor: str) -> int:
         """Which of these strikes, counted from 1; 0: none."""
@@ -64,3 +62,15 @@ class Choosing:
         taken = self.oracle.choose(choice)
         self.steps.append(Step(choice, taken))
         return taken
+
+
+def _distinct(words: list[str]) -> tuple[str, ...]:
+    """The same words, numbered where they repeat: one task can be under way twice."""
+    if len(set(words)) == len(words):
+        return tuple(words)
+    seen: dict[str, int] = {}
+    told = []
+    for each in words:
+        seen[each] = seen.get(each, 0) + 1
+        told.append(each if seen[each] == 1 else f"{each} ({seen[each]})")
+    return tuple(told)
