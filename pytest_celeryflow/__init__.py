@@ -20,6 +20,12 @@ if TYPE_CHECKING:
         UnsupportedFault,
         WorkflowStalled,
     )
+    from pytest_celeryflow.explore import (
+        Exploration,
+        assert_idempotent,
+        crash_everywhere,
+        explore,
+    )
     from pytest_celeryflow.faults import CrashPoint, Fault
     from pytest_celeryflow.flow import Flow
     from pytest_celeryflow.history import Event, Execution, History
@@ -46,6 +52,7 @@ _HOME = {
     "CrashPoint": "faults",
     "Event": "history",
     "Execution": "history",
+    "Exploration": "explore",
     "Fault": "faults",
     "Finding": "lint",
     "Flow": "flow",
@@ -56,7 +63,10 @@ _HOME = {
     "WorkflowStalled": "errors",
     "any_order": "shape",
     "assert_clean": "lint",
+    "assert_idempotent": "explore",
     "assert_shape": "shape",
+    "crash_everywhere": "explore",
+    "explore": "explore",
     "lint": "lint",
     "repeated": "shape",
     "run_eager": "contexts",
@@ -74,6 +84,7 @@ __all__ = [
     "CrashPoint",
     "Event",
     "Execution",
+    "Exploration",
     "Fault",
     "Finding",
     "Flow",
@@ -85,7 +96,10 @@ __all__ = [
     "__version__",
     "any_order",
     "assert_clean",
+    "assert_idempotent",
     "assert_shape",
+    "crash_everywhere",
+    "explore",
     "lint",
     "repeated",
     "run_eager",

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_celeryflow import plugin_explore
 from pytest_celeryflow.errors import CeleryflowAssertionError
 
 if TYPE_CHECKING:
@@ -36,7 +37,9 @@ _MARKER = (
 # --- options ---
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
+def pytest_addoption(
+    parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager
+) -> None:
     """Declare each option and its ini twin."""
     group = parser.getgroup("celeryflow", "Celery workflows")
     for name, kind, text in (
@@ -46,6 +49,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     ):
         group.addoption(f"--celeryflow-{name}", type=kind, default=None, help=text)
         parser.addini(f"celeryflow_{name}", text, default=None)
+    pluginmanager.register(plugin_explore, "celeryflow_explore")  # with options of its own
     parser.addini(
         "celeryflow_app", "the app under test, as module:attribute, such as proj.celery:app"
     )
@@ -54,25 +58,27 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker and check the options."""
     config.addinivalue_line("markers", _MARKER)
-    mode = _option(config, "mode")
+    mode = option(config, "mode")
     if mode is not None:
         _check_mode("celeryflow-mode", mode)
     for each in _modes_option(config):
         _check_mode("celeryflow-modes", each)
-    _seed(config)
+    seed(config)
 
 
-def _option(config: pytest.Config, name: str) -> Any:
+def option(config: pytest.Config, name: str) -> Any:
+    """An option of the command line, or its ini twin, or ``None``."""
     given = config.getoption(f"--celeryflow-{name}")
     return given if given is not None else (config.getini(f"celeryflow_{name}") or None)
 
 
 def _modes_option(config: pytest.Config) -> list[str]:
-    return [m.strip() for m in str(_option(config, "modes") or "").split(",") if m.strip()]
+    return [m.strip() for m in str(option(config, "modes") or "").split(",") if m.strip()]
 
 
-def _seed(config: pytest.Config) -> int:
-    value = _option(config, "seed")
+def seed(config: pytest.Config) -> int:
+    """The seed that the session was given, or 0."""
+    value = option(config, "seed")
     try:
         return int(value or 0)
     except ValueError:
@@ -149,6 +155,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if next(item.iter_markers("celeryflow"), None) is not None:
             _check_marker(item)
+        if plugin_explore.is_explored(item):
+            plugin_explore.check(item, _accepts("sim"))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -159,7 +167,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     for marker in reversed(list(metafunc.definition.iter_markers("celeryflow"))):
         told |= marker.kwargs
     modes = told.get("modes")
-    if modes is None and told.get("mode") is None:
+    explored = plugin_explore.is_explored(metafunc.definition)
+    if modes is None and told.get("mode") is None and not explored:
         modes = _modes_option(metafunc.config)
     if modes and not isinstance(modes, str):
         metafunc.parametrize("celeryflow", list(modes), indirect=True, ids=map(str, modes))
@@ -208,8 +217,11 @@ def _import_app(path: str) -> Celery:
 @pytest.fixture
 def celeryflow(request: pytest.FixtureRequest, celeryflow_app: Celery) -> Iterator[Flow]:
     """A `Flow` in the mode that the marker, the command line or the ini file names."""
+    if plugin_explore.is_explored(request.node):
+        yield None  # type: ignore[misc] # each schedule brings its own
+        return
     told = _marked(request.node)
-    mode = getattr(request, "param", None) or told.get("mode") or _option(request.config, "mode")
+    mode = getattr(request, "param", None) or told.get("mode") or option(request.config, "mode")
     yield from _opened(mode or "sim", celeryflow_app, request, told)
 
 
@@ -231,12 +243,21 @@ def celeryflow_sim(request: pytest.FixtureRequest, celeryflow_app: Celery) -> It
     yield from _opened("sim", celeryflow_app, request, _marked(request.node))
 
 
+def _fitting(mode: str, told: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in told.items() if name in _accepts(mode)}
+
+
+def options_of(item: pytest.Item) -> dict[str, Any]:
+    """What the marker `celeryflow` of a test says for `simulate`."""
+    return _fitting("sim", _marked(item))
+
+
 def _opened(
     mode: str, app: Celery, request: pytest.FixtureRequest, told: Mapping[str, Any]
 ) -> Iterator[Flow]:
-    options = {name: value for name, value in told.items() if name in _accepts(mode)}
+    options = _fitting(mode, told)
     if mode == "sim":
-        options.setdefault("seed", _seed(request.config))
+        options.setdefault("seed", seed(request.config))
     with ExitStack() as stack:
         try:
             flow = stack.enter_context(_context(mode)(app, **options))
@@ -287,14 +308,19 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Add what happened to the report of a failure, once a test."""
     report = yield
+    if report.failed and plugin_explore.is_explored(item):
+        story = plugin_explore.section(item)
+        if story is not None and report.when == "call":
+            report.sections.append(("celeryflow: the smallest schedule that fails", story))
+        return report
     flows = _recent_flows() if report.failed else []
     if flows:
-        seed = _seed(item.config)
+        given = seed(item.config)
         for flow in flows:
             flow.test_failed = True
             flow_text = flow.report()
-            if flow.mode == "sim" and seed:
-                flow_text += f"\n\nreproduce: pytest {item.nodeid!r} --celeryflow-seed {seed}"
+            if flow.mode == "sim" and given:
+                flow_text += f"\n\nreproduce: pytest {item.nodeid!r} --celeryflow-seed {given}"
             if flow_text not in report.longreprtext:
                 report.sections.append((f"celeryflow: what happened in mode {flow.mode}", flow_text))
         pytest_runtest_setup(item)

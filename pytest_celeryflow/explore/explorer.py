@@ -96,8 +96,7 @@ class Plan:
 
     def run(self, oracle: Oracle) -> Schedule:
         """Run the function once, under an oracle that has begun."""
-        faults = self.faults if self.strategy != "crash_points" else ("crash",)
-        choosing = Choosing(oracle, faults=faults, max_faults=self.max_faults, delay=self.delay)
+        choosing = Choosing(oracle, faults=self.faults, max_faults=self.max_faults, delay=self.delay)
         error: BaseException | None = None
         flow: Flow | None = None
         known = set(self.app.tasks)
@@ -142,7 +141,7 @@ def explore(
     *,
     runs: int | None = None,
     strategy: str = "random",
-    faults: Sequence[str] = FAULTS,
+    faults: Sequence[str] | None = None,
     max_faults: int = 1,
     seed: int | None = None,
     replay: str | None = None,
@@ -161,7 +160,8 @@ def explore(
         runs: The most schedules; by default 100, and for the strategies that end by
             themselves (``dfs``, ``crash_points``) 10,000.
         strategy: ``"random"``, ``"pct"``, ``"dfs"`` or ``"crash_points"``.
-        faults: Which may strike: ``"crash"``, ``"duplicate"``, ``"drop"``, ``"delay"``.
+        faults: Which may strike: ``"crash"``, ``"duplicate"``, ``"drop"``, ``"delay"``; by
+            default all of them, and crashes alone for ``crash_points``.
         max_faults: The most of them in one schedule.
         seed: Of the strategy, and of ids and random numbers; ``None``: 0.
         replay: Run one schedule alone: the string that a failed exploration printed.
@@ -183,7 +183,7 @@ def explore(
         app,
         strategy=_one_of("strategy", strategy, STRATEGIES),
         runs=_runs(runs, strategy),
-        faults=_some_of("faults", faults, FAULTS),
+        faults=_faults(faults, strategy),
         max_faults=_whole("max_faults", max_faults, least=0),
         delay=seconds(delay, argument="delay"),
         seed=0 if seed is None else _whole("seed", seed, least=0),
@@ -253,6 +253,12 @@ def _smallest(plan: Plan, schedule: Schedule) -> Failure:
         finished=finished,
         before=len(recipe.departures),
     )
+
+
+def _faults(faults: Sequence[str] | None, strategy: str) -> tuple[str, ...]:
+    if faults is None:
+        return ("crash",) if strategy == "crash_points" else FAULTS
+    return _some_of("faults", faults, FAULTS)
 
 
 def _runs(runs: int | None, strategy: str) -> int:

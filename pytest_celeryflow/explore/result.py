@@ -10,6 +10,7 @@ from pytest_celeryflow.errors import CeleryflowAssertionError
 from pytest_celeryflow.explore.recipe import Recipe
 from pytest_celeryflow.explore.story import story
 from pytest_celeryflow.history import History
+from pytest_celeryflow.report.timeline import timeline
 from pytest_celeryflow.sim.oracle import Step
 
 __all__ = ["Exploration", "Failure"]
@@ -89,23 +90,35 @@ class Exploration:
         __tracebackhide__ = True
         if self.failure is not None:
             raise CeleryflowAssertionError(self.report(rerun=rerun)) from self.failure.error
+        if not self.ok:
+            raise CeleryflowAssertionError(self.complaint())
+
+    def complaint(self) -> str:
+        """Which conditions of `Flow.sometimes` were never true."""
         never = [name for name, true in self.wishes.items() if not true]
-        if never:
-            raise CeleryflowAssertionError(
-                f"never in {self.schedules} schedules: {', '.join(never)}\n\n"
-                "Expected: each condition of flow.sometimes is true in at least one schedule\n"
-                "Next:     more runs, another strategy, or a test that can get there."
-            )
+        return (
+            f"never in {self.schedules} schedules: {', '.join(never)}\n\n"
+            "Expected: each condition of flow.sometimes is true in at least one schedule\n"
+            "Next:     more runs, another strategy, or a test that can get there."
+        )
 
     def __str__(self) -> str:
         return self.report()
 
-    def report(self, *, rerun: str | None = None) -> str:
-        """What was found, for a person."""
+    def report(
+        self, *, rerun: str | None = None, message: bool = True, test: str | None = None
+    ) -> str:
+        """What was found, for a person.
+
+        Args:
+            rerun: The command that replays a failure, up to the string.
+            message: Say what was raised, too.
+            test: How the explored test is called, for a regression test that does so.
+        """
         if self.failure is None:
             done = ", which is all there are" if self.complete else ""
             return f"{self._counted()}{done}: nothing failed{self._verdicts()}"
-        return "\n".join(self._failed(self.failure, rerun))
+        return "\n".join(self._failed(self.failure, rerun, message, test))
 
     def _counted(self) -> str:
         schedules = "1 schedule" if self.schedules == 1 else f"{self.schedules} schedules"
@@ -116,16 +129,14 @@ class Exploration:
         told = [f"{what} in {self.verdicts[what]}" for what in sorted(self.verdicts)]
         return f" (a task {', '.join(told)} of {self.schedules})" if told else ""
 
-    def _failed(self, failure: Failure, rerun: str | None) -> list[str]:
-        error = failure.error
-        first = str(error).strip().splitlines() or [""]
-        lines = [
-            f"a schedule fails: the last of {self._counted()}{self._verdicts()}",
-            "",
-            f"{type(error).__name__}: {first[0]}".rstrip(": "),
-            *first[1:],
-            "",
-        ]
+    def _failed(
+        self, failure: Failure, rerun: str | None, message: bool, test: str | None
+    ) -> list[str]:
+        lines = [f"a schedule fails: the last of {self._counted()}{self._verdicts()}", ""]
+        if message:
+            error = failure.error
+            first = str(error).strip().splitlines() or [""]
+            lines += [f"{type(error).__name__}: {first[0]}".rstrip(": "), *first[1:], ""]
         if failure.unstable is not None:
             return [*lines, failure.unstable]
         told = failure.story
@@ -134,13 +145,16 @@ class Exploration:
             lines += [f"  {n}. {sentence}" for n, sentence in enumerate(told, 1)]
         else:
             lines.append("It fails in the default schedule, without a fault.")
-        lines += ["", f"Replay: {failure.replay}"]
+        lines += ["", timeline(failure.history, limit=40), "", f"Replay: {failure.replay}"]
         if rerun is not None:
             lines.append(f"        {rerun} --celeryflow-replay {failure.replay}")
         lines += [
             "Keep it as a regression test:",
             f'        @pytest.mark.celeryflow_explore(replay="{failure.replay}")',
         ]
+        if test is not None:
+            name, _, arguments = test.partition("(")
+            lines += [f"        def {name}_regression({arguments}:", f"            {test}"]
         return lines
 
     def _shrunk(self, failure: Failure) -> str:

@@ -198,21 +198,21 @@ TASKS |= {
 }
 
 for _name, _options in TASKS.items():
-    app.task(act, name=f"real.{_name}", base=Noted, bind=True, **_options)
+    app.task(act, name=f"real.{_name}", base=Noted, bind=True, shared=False, **_options)
 
 
-@app.task(name="real.errback")
+@app.task(name="real.errback", shared=False)
 def errback(request, exc, traceback):
     """An errback of three arguments: Celery calls it in place."""
     note("errback", id=request.id, error=type(exc).__name__)
 
 
-@app.task(name="real.errback_published")
+@app.task(name="real.errback_published", shared=False)
 def errback_published(task_id):
     """An errback of one argument: Celery publishes it, with the id of the failed task."""
     note("errback_published", id=task_id)
 
 
-@app.task(name="real.callback")
+@app.task(name="real.callback", shared=False)
 def callback(value, task_id):
     note("callback", id=task_id)
