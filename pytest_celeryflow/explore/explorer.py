@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery
@@ -14,7 +15,7 @@ from pytest_celeryflow.durations import seconds
 from pytest_celeryflow.explore.crash_points import CrashPoints
 from pytest_celeryflow.explore.depth_first import DepthFirst
 from pytest_celeryflow.explore.pct import Pct
-from pytest_celeryflow.explore.recipe import Recipe, departures
+from pytest_celeryflow.explore.recipe import Departure, Recipe, departures
 from pytest_celeryflow.explore.replay import Nearly, Replay, ReplayMismatch
 from pytest_celeryflow.explore.result import Exploration, Failure
 from pytest_celeryflow.explore.shrink import shrink
@@ -98,11 +99,13 @@ class Plan:
         """Run the function once, under an oracle that has begun."""
         choosing = Choosing(oracle, faults=self.faults, max_faults=self.max_faults, delay=self.delay)
         error: BaseException | None = None
-        flow: Flow | None = None
         known = set(self.app.tasks)
+        with ExitStack() as opening:
+            flow = opening.enter_context(simulate(self.app, seed=self.seed, **self.options))
+            flow.explored_by(choosing)
+            opened = opening.pop_all()
         try:
-            with simulate(self.app, seed=self.seed, **self.options) as flow:
-                flow.explored_by(choosing)
+            with opened:
                 self.function(flow)
         except ReplayMismatch:
             raise
@@ -116,11 +119,14 @@ class Plan:
             # A task that the function defines is a new one in each schedule.
             for name in set(self.app.tasks) - known:
                 del self.app.tasks[name]
-        assert flow is not None
         oracle.end(choosing.steps)
         return Schedule(
             tuple(choosing.steps), flow.history, error, dict(flow.wishes), flow.verdicts
         )
+
+    def recipe(self, steps: Sequence[Departure]) -> Recipe:
+        """How to make a schedule that departs so."""
+        return Recipe(self.seed, self.faults, self.max_faults, self.delay, tuple(steps))
 
     def again(self, recipe: Recipe) -> Schedule:
         """Run the function once more, exactly as it was.
@@ -196,7 +202,13 @@ def explore(
 
 
 def _replayed(plan: Plan, recipe: Recipe) -> Exploration:
-    plan = Plan(**{**_fields(plan), "seed": recipe.seed})
+    plan = replace(
+        plan,
+        seed=recipe.seed,
+        faults=recipe.faults,
+        max_faults=recipe.max_faults,
+        delay=recipe.delay,
+    )
     schedule = plan.again(recipe)
     found = Exploration(
         strategy="replay", schedules=1, histories=1, verdicts=Counter(schedule.verdicts)
@@ -204,10 +216,6 @@ def _replayed(plan: Plan, recipe: Recipe) -> Exploration:
     if schedule.error is not None:
         found.failure = Failure(schedule.error, recipe, schedule.steps, schedule.history)
     return found
-
-
-def _fields(plan: Plan) -> dict[str, Any]:
-    return {name: getattr(plan, name) for name in plan.__dataclass_fields__}
 
 
 def _explored(plan: Plan) -> Exploration:
@@ -232,7 +240,7 @@ def _explored(plan: Plan) -> Exploration:
 def _smallest(plan: Plan, schedule: Schedule) -> Failure:
     """Make a failure smaller, after checking that it happens again."""
     assert schedule.error is not None
-    recipe = Recipe(plan.seed, departures(schedule.steps))
+    recipe = plan.recipe(departures(schedule.steps))
     failure = Failure(schedule.error, recipe, schedule.steps, schedule.history)
     try:
         second = plan.again(recipe)
@@ -246,7 +254,7 @@ def _smallest(plan: Plan, schedule: Schedule) -> Failure:
     assert smaller.error is not None
     return Failure(
         smaller.error,
-        Recipe(plan.seed, departures(smaller.steps)),
+        plan.recipe(departures(smaller.steps)),
         smaller.steps,
         smaller.history,
         tries=tries,

@@ -2,9 +2,14 @@
 
 Format ``cf1:``, version 1. After the prefix, URL-safe base64 without padding of: four bytes,
 the CRC-32 of the rest, most significant first; then zlib-compressed UTF-8 JSON, a list of
-``[seed, [[step, option], …]]``: the seed of the simulation, and, for each choice that was not
-answered by option 0, its number among all choices of the schedule, from 0, and the words of
-the option. A later version has another prefix; a reader refuses what it does not know.
+
+* the seed of the simulation;
+* the kinds of faults that could strike, the most of them, and the seconds of a delay, because
+  what is asked, and when, depends on them;
+* for each choice that was not answered by option 0, a list of its number among all choices
+  of the schedule, from 0, and the words of the option.
+
+A later version has another prefix; a reader refuses what it does not know.
 """
 
 from __future__ import annotations
@@ -35,15 +40,20 @@ class Departure:
 class Recipe:
     """What it takes to make a schedule again.
 
-    >>> Recipe.read(str(Recipe(7, (Departure(3, "w1 is killed"),)))).departures[0].step
-    3
+    >>> recipe = Recipe(7, ("crash",), 1, 5.0, (Departure(3, "w1 is killed"),))
+    >>> Recipe.read(str(recipe)) == recipe
+    True
     """
 
     seed: int
+    faults: tuple[str, ...]
+    max_faults: int
+    delay: float
     departures: tuple[Departure, ...]
 
     def __str__(self) -> str:
-        plain = [self.seed, [[d.step, d.option] for d in self.departures]]
+        steps = [[d.step, d.option] for d in self.departures]
+        plain = [self.seed, self.faults, self.max_faults, self.delay, steps]
         text = json.dumps(plain, separators=(",", ":"), ensure_ascii=False)
         packed = zlib.compress(text.encode(), 9)
         checked = zlib.crc32(packed).to_bytes(4, "big") + packed
@@ -68,8 +78,14 @@ class Recipe:
             )
             checksum, packed = checked[:4], checked[4:]
             _check(packed, checksum)
-            seed, found = json.loads(zlib.decompress(packed))
-            return cls(int(seed), tuple(Departure(int(step), str(o)) for step, o in found))
+            seed, faults, most, delay, steps = json.loads(zlib.decompress(packed))
+            return cls(
+                int(seed),
+                tuple(map(str, faults)),
+                int(most),
+                float(delay),
+                tuple(Departure(int(step), str(option)) for step, option in steps),
+            )
         except (ValueError, TypeError, binascii.Error, zlib.error) as exc:
             raise ValueError(
                 f"replay={text!r} was damaged, perhaps cut off when it was copied: {exc}"

@@ -71,7 +71,7 @@ class _Search:
         if self.spent:
             return False
         self.tries += 1
-        schedule = self._plan.nearly(Recipe(self._plan.seed, tuple(kept)))
+        schedule = self._plan.nearly(self._plan.recipe(kept))
         if not _alike(schedule, self.best) or _weight(schedule) >= _weight(self.best):
             return False
         self.best = schedule
