@@ -75,30 +75,37 @@ def assert_idempotent(
 
     Args:
         canvas: The workflow.
-        effects: Tells what it has done so far: a number, a list, a dict, a set …; of a
-            number, a list or a `Counter` only what the run adds to it counts.
+        effects: Tells what it has done so far. A list, dict or set that it returns itself,
+            and not a copy, is put back before each run to what it was at first; of a number,
+            a list or a `Counter` only what the run adds to it counts.
         app: Its app; by default the canvas's own.
-        reset: Called before each run.
+        reset: Called before each run, to bring back the state before the workflow.
         faults: Which faults: ``"crash"``, ``"duplicate"``, ``"delay"``, ``"drop"``.
         options: Further arguments of `explore` and of `simulate`.
 
     Raises:
         CeleryflowAssertionError: Something was done twice; it says what, and by which fault.
+        ValueError: The effects of one run last into the next, and there is no ``reset``.
     """
     __tracebackhide__ = True
     if not callable(effects):
         raise ValueError(f"effects={effects!r} cannot be called: give a function that tells them")
     once: list[Any] = []
+    put_back = reset or _put_back(effects)
 
     def body(flow: Flow) -> None:
-        if reset is not None:
-            reset()
+        put_back()
         before = copy.deepcopy(effects())
         run = flow.run(copy.deepcopy(canvas))
         if run.verdict.lost or run.verdict.hung:
             return
         done = _added(before, effects())
         once.append(done)
+        if once[0] and not done and reset is None:
+            raise ValueError(
+                "effects: what one run did lasts into the next, so that a second time cannot be "
+                "told; give reset=, which brings back the state before the workflow"
+            )
         if done != once[0]:
             raise CeleryflowAssertionError(
                 f"the workflow is not idempotent: its effects are {done!r}, and without a fault "
@@ -109,8 +116,27 @@ def assert_idempotent(
 
     told = {"strategy": "crash_points", "faults": faults, **options}
     found = explore(body, app or canvas.app, **told)
+    if found.failure is not None and isinstance(found.failure.error, ValueError):
+        raise found.failure.error
     found.check()
     return found
+
+
+def _put_back(effects: Callable[[], Any]) -> Callable[[], None]:
+    """What puts a container back to what it is now, if it is the container that is told."""
+    held = effects()
+    if held is not effects() or not isinstance(held, list | dict | set):
+        return lambda: None
+    kept = copy.deepcopy(held)
+
+    def put_back() -> None:
+        held.clear()
+        if isinstance(held, list):
+            held.extend(copy.deepcopy(kept))
+        else:
+            held.update(copy.deepcopy(kept))
+
+    return put_back
 
 
 def _added(before: Any, after: Any) -> Any:

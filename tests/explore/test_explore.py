@@ -8,6 +8,7 @@ import pytest
 
 from pytest_celeryflow import (
     CeleryflowAssertionError,
+    History,
     assert_idempotent,
     crash_everywhere,
     explore,
@@ -292,12 +293,19 @@ def test_crash_everywhere(shop):
 def test_assert_idempotent(shop):
     """The same effects, however often it is delivered."""
     shop.charged.clear()
-    assert_idempotent(shop.safe.s(1), effects=lambda: shop.charged, reset=shop.charged.clear)
+    assert_idempotent(shop.safe.s(1), effects=lambda: shop.charged)
+    assert_idempotent(shop.safe.s(1), effects=lambda: len(shop.charged), reset=shop.charged.clear)
     with pytest.raises(CeleryflowAssertionError) as failed:
         assert_idempotent(shop.charge.s(1), effects=lambda: shop.charged)
     assert "the workflow is not idempotent: its effects are [1, 1], and without a fault [1]" in str(
         failed.value
     )
+
+
+def test_effects_that_last_need_a_reset(shop):
+    """Or the second run would have nothing left to do twice."""
+    with pytest.raises(ValueError, match="give reset=, which brings back the state before"):
+        assert_idempotent(shop.safe.s(1), effects=lambda: len(shop.charged))
 
 
 @pytest.mark.parametrize(
@@ -321,12 +329,17 @@ def test_a_bad_argument_is_an_error_at_once(shop, wrong, message):
 
 
 def test_a_run_is_the_same_whether_it_is_explored_or_not(shop):
-    """The first schedule of an exploration is the plain simulation's."""
+    """The first schedule of an exploration is the plain simulation's.
+
+    Acknowledgements aside: before Celery 5.6 the worker's loop sends them, and it may go round
+    where a task yields.
+    """
     histories = []
 
     def body(flow):
         shop.fine(flow)
-        histories.append(flow.history.digest())
+        told = History(event for event in flow.history if event.kind != "acked")
+        histories.append(told.digest())
 
     explore(body, app=shop.app, faults=(), runs=1)
     with simulate(shop.app) as flow:
