@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from pytest_celeryflow.compare import Comparison, compare_modes
     from pytest_celeryflow.contexts import run_eager, run_worker, simulate
     from pytest_celeryflow.errors import (
         CeleryflowAssertionError,
@@ -49,6 +50,7 @@ _HOME = {
     "ANY_TASK": "shape",
     "CeleryflowAssertionError": "errors",
     "CeleryflowError": "errors",
+    "Comparison": "compare",
     "CrashPoint": "faults",
     "Event": "history",
     "Execution": "history",
@@ -65,6 +67,7 @@ _HOME = {
     "assert_clean": "lint",
     "assert_idempotent": "explore",
     "assert_shape": "shape",
+    "compare_modes": "compare",
     "crash_everywhere": "explore",
     "explore": "explore",
     "lint": "lint",
@@ -81,6 +84,7 @@ __all__ = [
     "ANY_TASK",
     "CeleryflowAssertionError",
     "CeleryflowError",
+    "Comparison",
     "CrashPoint",
     "Event",
     "Execution",
@@ -98,6 +102,7 @@ __all__ = [
     "assert_clean",
     "assert_idempotent",
     "assert_shape",
+    "compare_modes",
     "crash_everywhere",
     "explore",
     "lint",

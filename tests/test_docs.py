@@ -51,8 +51,9 @@ def test_python_blocks_run(page, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("page", "failure"), FAILURES, ids=_titled)
-def test_what_a_page_shows_is_what_pytest_prints(page, failure, pytester):
+def test_what_a_page_shows_is_what_pytest_prints(page, failure, pytester, monkeypatch):
     """A test that fails on purpose, and its report."""
+    monkeypatch.delenv("CI", raising=False)  # there pytest shows differences at length
     pytester.makeini(settings(page))
     pytester.makepyfile(**{failure.name.removesuffix(".py"): failure.source})
     result = pytester.runpytest_subprocess(*QUIETLY, failure.name)

@@ -38,7 +38,7 @@ def crash_everywhere(
     given: list[Any] = []
 
     def body(flow: Flow) -> None:
-        run = flow.run(copy.deepcopy(canvas))
+        run = flow.run(canvas.clone())
         if run.verdict.lost or run.verdict.hung:
             _ = run.value
             raise CeleryflowAssertionError(
@@ -96,7 +96,7 @@ def assert_idempotent(
     def body(flow: Flow) -> None:
         put_back()
         before = copy.deepcopy(effects())
-        run = flow.run(copy.deepcopy(canvas))
+        run = flow.run(canvas.clone())
         if run.verdict.lost or run.verdict.hung:
             return
         done = _added(before, effects())

@@ -51,7 +51,8 @@ def shop(app):
     def pay(flow):
         charged.clear()
         assert flow.run(charge.s(7) | add.s(1)).value == 8
-        assert charged == [7]
+        if charged != [7]:  # not an assert: what pytest adds to it differs under CI
+            raise AssertionError(f"charged {charged}")
 
     def fine(flow):
         assert flow.run(chord([add.s(1, 2), add.s(3, 4)], total.s())).value == 10
