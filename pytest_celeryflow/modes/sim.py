@@ -20,16 +20,8 @@ from pytest_celeryflow.clock import VirtualClock
 from pytest_celeryflow.controller import warnings_not_raised
 from pytest_celeryflow.errbacks import errbacks_recorded
 from pytest_celeryflow.errors import CeleryflowError, WorkflowStalled
-from pytest_celeryflow.faults import (
-    BackendDown,
-    BackendFail,
-    BrokerDown,
-    Crash,
-    Drop,
-    Duplicate,
-    Fault,
-    Redeliver,
-)
+from pytest_celeryflow.faults import Crash, Fault
+from pytest_celeryflow.injection.around import planned_around
 from pytest_celeryflow.injection.bodies import Bodies, troubled
 from pytest_celeryflow.injection.messages import Tampering
 from pytest_celeryflow.injection.outages import BrokerOutages, StoreOutages
@@ -297,14 +289,9 @@ class SimMode(Opening):
         """Bring a fault about."""
         if isinstance(fault, Crash):
             return self.crashes.planned(fault)
-        if isinstance(fault, Drop | Duplicate | Redeliver):
-            return self.tampering.planned(fault)
-        if isinstance(fault, BrokerDown):
-            return self.outages.planned(fault)
-        if isinstance(fault, BackendDown):
-            return self.store_outages.down(fault)
-        if isinstance(fault, BackendFail):
-            return self.store_outages.failing(fault)
+        around = planned_around(fault, self.tampering, self.outages, self.store_outages)
+        if around is not None:
+            return around
         task = self.app.tasks[fault.task]
         within = partial(inside, self.world)
         return troubled(

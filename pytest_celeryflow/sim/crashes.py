@@ -40,42 +40,50 @@ class Crashes:
     def __init__(self, app: Celery, world: World, recorder: Recorder, bodies: Bodies) -> None:
         self._app, self._world, self._recorder, self._bodies = app, world, recorder, bodies
         self._planned: tuple[Crash, ...] = ()
-        #: What is laid around the backend and the bodies while any crash is planned.
+        #: What is laid around the backend and the bodies while anybody is interested.
         self._watching = ExitStack()
+        self._interested = 0
         self._bodied: set[str] = set()
         self._choosing: Choosing | None = None
 
     @contextmanager
     def planned(self, fault: Crash) -> Iterator[None]:
         """Let a crash strike meanwhile."""
-        if not self._planned:
-            self._watch(self._watching)
         self._planned = (*self._planned, fault)
-        if fault.at in _AT_THE_BODY:
-            for name in [fault.task] if fault.task is not None else list(self._app.tasks):
-                self._wrap(name)
-        try:
-            yield
-        finally:
-            self._planned = tuple(f for f in self._planned if f is not fault)
-            if not self._planned:
-                self._watching.close()
-                self._bodied.clear()
+        with self._watched():
+            if fault.at in _AT_THE_BODY and fault.task is not None:
+                self._wrap(fault.task)
+            try:
+                yield
+            finally:
+                self._planned = tuple(f for f in self._planned if f is not fault)
 
     @contextmanager
     def explored(self, choosing: Choosing) -> Iterator[None]:
         """Let an oracle choose at each point, meanwhile."""
-        with ExitStack() as stack:
-            if not {"crash", "delay"} & choosing.faults:
-                yield
-                return
-            self._choosing = choosing
-            if "crash" in choosing.faults:
-                self._watch(stack)
-            for name, task in self._app.tasks.items():
-                if not name.startswith("celery."):
-                    stack.enter_context(self._bodies.wrapped(task, self._around_body(task)))
+        if not {"crash", "delay"} & choosing.faults:
             yield
+            return
+        self._choosing = choosing
+        with self._watched():
+            try:
+                yield
+            finally:
+                self._choosing = None
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """See the points reached, as long as anybody is interested."""
+        if not self._interested:
+            self._watch(self._watching)
+        self._interested += 1
+        try:
+            yield
+        finally:
+            self._interested -= 1
+            if not self._interested:
+                self._watching.close()
+                self._bodied.clear()
 
     def _wrap(self, name: str) -> None:
         if name not in self._bodied and name != _UNLOCK:
@@ -84,11 +92,18 @@ class Crashes:
             wrapped = self._bodies.wrapped(task, self._around_body(task))
             self._watching.enter_context(wrapped)
 
+    def _concerns_any_body(self) -> bool:
+        if self._choosing is not None:
+            return True
+        return any(f.task is None and f.at in _AT_THE_BODY for f in self._planned)
+
     # --- what is reached ---
 
     def reach(self, point: CrashPoint, job: Any) -> None:
         """A job is at a point: kill its process or its worker, if a crash is planned there."""
-        if self._planned or self._choosing is not None:
+        if self._interested:
+            if point is CrashPoint.BEFORE_ACK and self._concerns_any_body():
+                self._wrap(job.args[0])
             self._reach(point, job.args[0], job.correlation_id, job, job.pool.worker)
 
     def _reach(self, point: CrashPoint, task: str, id_: str, job: Any, worker: Any) -> None:
@@ -100,7 +115,6 @@ class Crashes:
                 if fault.victim == "process":
                     job.lose(f"its process was killed {point.value}")
                 worker.lose(f"{worker.name} was killed {point.value}", fault.restart_after)
-
         if self._choosing is not None and task != _UNLOCK:
             self._tempt(point, task, id_, job, worker)
 

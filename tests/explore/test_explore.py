@@ -8,6 +8,7 @@ import pytest
 
 from pytest_celeryflow import (
     CeleryflowAssertionError,
+    CrashPoint,
     History,
     assert_idempotent,
     crash_everywhere,
@@ -342,3 +343,30 @@ def test_a_run_is_the_same_whether_it_is_explored_or_not(shop):
     with simulate(shop.app) as flow:
         body(flow)
     assert len(set(histories)) == 1
+
+
+def test_a_task_of_the_body_is_killed_in_its_body_too(shop):
+    """It is not known yet when the exploration begins."""
+    reached = set()
+
+    def body(flow):
+        @shop.app.task(name="shop.inner", acks_late=True, reject_on_worker_lost=True)
+        def inner():
+            return 1
+
+        run = flow.run(inner.s())
+        reached.update(e.details["reason"] for e in run.history.only("fault"))
+
+    explore(body, app=shop.app, strategy="crash_points")
+    assert "the process of inner#1 is killed in the body" in reached
+
+
+def test_a_crash_of_the_test_and_one_of_the_exploration(shop):
+    """Each strikes once."""
+
+    def body(flow):
+        flow.faults.crash(shop.safe, at=CrashPoint.IN_BODY)
+        assert flow.run(shop.safe.s(1)).value == 1
+
+    found = explore(body, app=shop.app, strategy="crash_points")
+    assert found.ok
