@@ -15,6 +15,7 @@ from celery.canvas import Signature
 from celery.exceptions import NotRegistered
 from celery.result import AsyncResult, EagerResult, GroupResult, ResultSet
 
+from pytest_celeryflow import hooks
 from pytest_celeryflow.assertions import Enqueued, check_not_ran, check_ran, enqueued
 from pytest_celeryflow.books import Workflow
 from pytest_celeryflow.clock import Clock
@@ -127,6 +128,8 @@ class Flow:
         mode, recorder = self._mode, self._mode.recorder
         signature = self._signature(canvas)
         workflow = recorder.workflow()
+        for listener in hooks.published:
+            listener(signature, self.app)
         if mode.name != "eager":
             workflow.immutable = immutable_calls(signature)
         first = len(recorder.history)

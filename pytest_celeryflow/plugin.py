@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 import sys
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
-from pytest_celeryflow import plugin_explore
-from pytest_celeryflow.errors import CeleryflowAssertionError
+from pytest_celeryflow import plugin_explore, plugin_lint
+from pytest_celeryflow.errors import CeleryflowAssertionError, CeleryflowError
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -46,10 +47,13 @@ def pytest_addoption(
         ("mode", str, f"mode of tests that name none: {', '.join(MODES)} (default: sim)"),
         ("modes", str, "run each test that uses `celeryflow` in each of these, comma-separated"),
         ("seed", int, "seed of ids, random and uuid4 in mode sim (default: 0)"),
+        ("redis-url", str, "the Redis of tests on real services (default: a private one)"),
+        ("rabbitmq-url", str, "the RabbitMQ of tests on real services (default: this machine's)"),
     ):
         group.addoption(f"--celeryflow-{name}", type=kind, default=None, help=text)
         parser.addini(f"celeryflow_{name}", text, default=None)
-    pluginmanager.register(plugin_explore, "celeryflow_explore")  # with options of its own
+    for name, part in (("explore", plugin_explore), ("lint", plugin_lint)):
+        pluginmanager.register(part, f"celeryflow_{name}")  # with options of its own
     parser.addini(
         "celeryflow_app", "the app under test, as module:attribute, such as proj.celery:app"
     )
@@ -69,7 +73,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def option(config: pytest.Config, name: str) -> Any:
     """An option of the command line, or its ini twin, or ``None``."""
     given = config.getoption(f"--celeryflow-{name}")
-    return given if given is not None else (config.getini(f"celeryflow_{name}") or None)
+    ini = f"celeryflow_{name.replace('-', '_')}"
+    return given if given is not None else (config.getini(ini) or None)
 
 
 def _modes_option(config: pytest.Config) -> list[str]:
@@ -258,12 +263,28 @@ def _opened(
     options = _fitting(mode, told)
     if mode == "sim":
         options.setdefault("seed", seed(request.config))
+    else:
+        for place in ("broker", "backend"):
+            if options.get(place) in ("redis", "rabbitmq"):
+                url = option(request.config, f"{options[place]}-url")
+                options[place] = url or options[place]
     with ExitStack() as stack:
         try:
             flow = stack.enter_context(_context(mode)(app, **options))
         except ValueError as exc:
             raise pytest.UsageError(f"{request.node.nodeid}: marker celeryflow: {exc}") from None
+        except CeleryflowError as exc:
+            if not hasattr(exc, "service"):  # a `services.ServiceMissing`, which is not imported
+                raise
+            _missing(str(exc))
         yield flow
+
+
+def _missing(reason: str) -> NoReturn:
+    """Skip a test whose server is not there, or let it fail where servers are required."""
+    if os.environ.get("CELERYFLOW_REQUIRE_SERVICES") == "1":
+        pytest.fail(f"{reason}\n\nCELERYFLOW_REQUIRE_SERVICES=1", pytrace=False)
+    pytest.skip(reason)
 
 
 # --- the report ---

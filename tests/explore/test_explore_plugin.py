@@ -42,7 +42,8 @@ def run(pytester):
 
     def run(source, *options):
         pytester.makepyfile(source)
-        return pytester.runpytest("-p", "no:randomly", "-p", "no:cacheprovider", *options)
+        quietly = ["-p", "no:randomly", "-p", "no:cacheprovider", "-p", "no:asyncio"]
+        return pytester.runpytest(*quietly, *options)
 
     return run
 
