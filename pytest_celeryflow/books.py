@@ -106,15 +106,12 @@ class Books:
             self.jobs -= 1
         self._count(id, -1)
 
-    @contextmanager
-    def carrying(self, id: str) -> Iterator[None]:  # noqa: A002
-        """The caller carries out a task's job, from its acceptance to its callbacks."""
-        me = get_ident()
-        self._carrying[me] = id
-        try:
-            yield
-        finally:
-            del self._carrying[me]
+    def carry(self, id: str | None) -> None:  # noqa: A002
+        """The caller carries out a task's job, until its callbacks have run (``None``)."""
+        if id is None:
+            self._carrying.pop(get_ident(), None)
+        else:
+            self._carrying[get_ident()] = id
 
     def only_unlocking(self) -> bool:
         """Whether chords that ask again and again are all that is left, and asked in vain.

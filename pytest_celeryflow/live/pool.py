@@ -76,10 +76,11 @@ class _Counting:
             _state._set_current_app(self.app)
             _flags.in_task = True
             callbacks = options.get("callback"), options.get("accept_callback")
+            self.recorder.carry(id_)
             try:
-                with self.recorder.carrying(id_):
-                    apply_target(target, args, kwargs, *callbacks)
+                apply_target(target, args, kwargs, *callbacks)
             finally:
+                self.recorder.carry(None)
                 _flags.in_task = outer_flag
                 _state._set_current_app(outer_app)
                 self.recorder.job_done(id_)

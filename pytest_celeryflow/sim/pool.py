@@ -89,8 +89,12 @@ class Job(ApplyResult):
 
     def run(self) -> None:
         """What the slot's process does with it (`billiard.pool.Worker.workloop`)."""
-        with self.pool.recorder.carrying(self.correlation_id):
+        carry = self.pool.recorder.carry
+        carry(self.correlation_id)
+        try:
             self._run()
+        finally:
+            carry(None)
 
     def _run(self) -> None:
         reach = self.pool.crashes.reach
