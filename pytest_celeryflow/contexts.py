@@ -16,6 +16,10 @@ from pytest_celeryflow.durations import seconds
 from pytest_celeryflow.flow import Flow
 from pytest_celeryflow.modes.protocol import Mode
 from pytest_celeryflow.results.select import BACKENDS
+from pytest_celeryflow.services import find_rabbitmq, find_redis
+
+#: How a server's URL begins.
+_URLS = {"redis": ("redis://", "rediss://"), "rabbitmq": ("amqp://", "amqps://", "pyamqp://")}
 
 __all__ = ["opened", "recent", "run_eager", "run_worker", "simulate"]
 
@@ -121,8 +125,10 @@ def run_worker(
         app: The app. It is borrowed, and put back exactly as it was.
         pool: ``"threads"`` or ``"solo"``.
         concurrency: How many tasks it runs at a time; 1 for ``"solo"``.
-        broker: ``"memory"``.
-        backend: ``"memory"``.
+        broker: ``"memory"``, in the process; ``"redis"`` or ``"rabbitmq"``, a server that is
+            found or started (`services.find_redis`, `services.find_rabbitmq`); or the URL of
+            one. The test keeps to a name space of its own there.
+        backend: ``"memory"``, ``"redis"`` or the URL of a Redis, likewise.
         config: Settings to lay over the app's, by Celery's lower-case names.
         queues: As for `simulate`.
         timeout: The most real seconds that anything waits which names no timeout itself.
@@ -135,25 +141,53 @@ def run_worker(
         TypeError: ``app`` is not a Celery app.
         ValueError: An argument is not valid; the message lists what is.
         WorkflowStalled: A task still runs when the context ends, after a bound; it is named.
+        ServiceMissing: There is no such server, or it does not answer.
     """
-    from pytest_celeryflow.modes.worker import WorkerMode  # noqa: PLC0415 - loaded when used
-
     _check_app(app)
     _at_least_one(concurrency=concurrency)
     _one_of("pool", pool, ["threads", "solo"])
-    _one_of("broker", broker, ["memory"])
-    _one_of("backend", backend, ["memory"])
-    mode = WorkerMode(
-        app,
-        pool=pool,
-        concurrency=1 if pool == "solo" else concurrency,
-        config=check_config(config),
-        queues=queues,
-        timeout=seconds(timeout, argument="timeout"),
-        stop_timeout=seconds(stop_timeout, argument="stop_timeout"),
-    )
-    with _flow(mode) as flow:
+    _server("broker", broker, ["memory", "redis", "rabbitmq"])
+    _server("backend", backend, ["memory", "redis"])
+    options: dict[str, Any] = {
+        "pool": pool,
+        "concurrency": 1 if pool == "solo" else concurrency,
+        "config": check_config(config),
+        "queues": queues,
+        "timeout": seconds(timeout, argument="timeout"),
+        "stop_timeout": seconds(stop_timeout, argument="stop_timeout"),
+    }
+    with _flow(_worker_mode(app, broker, backend, options)) as flow:
         yield flow
+
+
+def _worker_mode(app: Celery, broker: str, backend: str, options: Mapping[str, Any]) -> Mode:
+    if broker == backend == "memory":
+        from pytest_celeryflow.modes.worker import WorkerMode  # noqa: PLC0415 - loaded when used
+
+        return WorkerMode(app, **options)
+    from pytest_celeryflow.modes.remote import RemoteMode  # noqa: PLC0415 - loaded when used
+
+    return RemoteMode(app, broker=_found(broker), store=_found(backend), **options)
+
+
+def _found(name: str) -> Any:
+    """The server that a name or a URL names; ``None`` for none."""
+    if name == "memory":
+        return None
+    url = name if "://" in name else None
+    if name == "rabbitmq" or name.startswith(_URLS["rabbitmq"]):
+        return find_rabbitmq(url)
+    return find_redis(url)
+
+
+def _server(name: str, value: Any, valid: Sequence[str]) -> None:
+    schemes = [scheme for server in valid for scheme in _URLS.get(server, ())]
+    if value in valid or (isinstance(value, str) and value.startswith(tuple(schemes))):
+        return
+    raise ValueError(
+        f"{name}={value!r} is not one of {', '.join(map(repr, valid))}, nor a URL that begins "
+        f"with {', '.join(schemes)}"
+    )
 
 
 @contextmanager

@@ -51,7 +51,7 @@ def pytest_addoption(
         ("rabbitmq-url", str, "the RabbitMQ of tests on real services (default: this machine's)"),
     ):
         group.addoption(f"--celeryflow-{name}", type=kind, default=None, help=text)
-        parser.addini(f"celeryflow_{name}", text, default=None)
+        parser.addini(f"celeryflow_{name.replace('-', '_')}", text, default=None)
     for name, part in (("explore", plugin_explore), ("lint", plugin_lint)):
         pluginmanager.register(part, f"celeryflow_{name}")  # with options of its own
     parser.addini(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from celery import Celery, _state
@@ -91,6 +91,9 @@ class LiveWorker:
         )
         self._ready = ready
         self._error: BaseException | None = None
+        self._abandoned = False
+        #: Called in its own thread when its loop has ended after `abandon`.
+        self.left: Callable[[], None] = _nothing
         self._thread = threading.Thread(target=self._run, daemon=True, name=f"celeryflow-{name}")
 
     @property
@@ -113,6 +116,8 @@ class LiveWorker:
             self._error = exc
         finally:
             self._ready.set()
+            if self._abandoned:
+                self.left()
 
     def start(self) -> None:
         """Start it and wait until it consumes.
@@ -151,11 +156,21 @@ class LiveWorker:
         self.controller.stop()
         self._raise_error()
 
+    def ended(self) -> bool:
+        """Wait for the end of its loop, which was asked to end; whether it did."""
+        self._thread.join(_PATIENCE)
+        return not self._thread.is_alive()
+
     def abandon(self) -> None:
         """Let it go although a task of its pool will not end."""
+        self._abandoned = True
         self.consumer.blueprint.state = CLOSE
         self.consumer.wake()
         self.controller.timer.stop()
         executor = getattr(self.controller.pool, "executor", None)
         if executor is not None:
             executor.shutdown(wait=False)
+
+
+def _nothing() -> None:
+    """The default of `LiveWorker.left`."""

@@ -81,35 +81,31 @@ class WorkerMode(Opening):
         self._local = _Local()
         self._consuming = threading.Lock()
         self.worker: LiveWorker | None = None
+        #: What a message goes through: a `Broker`, or what looks like one.
+        self.broker: Any = None
+        self.outages: Any = None
+        self._values: Values | None = None
 
     # --- life ---
 
     def _open(self, stack: ExitStack) -> None:
         app = self.app
-        broker_url = str(app.conf.broker_url or "") if is_configured(app, "broker_url") else None
-        told, conf = self._config, app.conf
-        options = told.get("broker_transport_options", conf.broker_transport_options) or {}
-        steps = tuple(options.get("priority_steps") or (0, 3, 6, 9))
-        self.broker = Broker(semantics_of(broker_url), self.recorder, priority_steps=steps)
-        self.tampering = Tampering(self.broker, self.recorder)
-        self.outages = BrokerOutages(self.broker, self.recorder, partial(_later, stack))
-        if self._queues is None and not told.get("task_queues", conf.task_queues):
-            self.broker.unconsumed = self._consume_too
-        url = stack.enter_context(live_broker(self.broker))
-        values = Values(real_monotonic, self._wait_for_value)
-        values.changed = self.recorder.touch
-        config = {**broker_settings(app, url), "task_always_eager": False, **self._config}
+        settings = self._open_broker(stack)
+        stored = self._open_store(stack)
+        config = {**settings, **stored, "task_always_eager": False, **self._config}
+        self._laid_over(config)
         stack.enter_context(
             borrowed(
                 app,
                 mode=self.name,
                 config=config,
-                backend=lambda: self._watched(MemoryBackend(app, values)),
+                backend=lambda: self._watched(self._make_backend(stack)),
             )
         )
         later = partial(_later, stack)
-        self.store_outages = StoreOutages(app.backend, values, self.recorder, later)
-        values.used = self.store_outages.refuse
+        self.store_outages = StoreOutages(app.backend, self._values, self.recorder, later)
+        if self._values is not None:
+            self._values.used = self.store_outages.refuse
         stack.enter_context(joins_refused_in_tasks())
         stack.enter_context(django_fixup_removed())
         stack.enter_context(warnings_not_raised())
@@ -126,6 +122,39 @@ class WorkerMode(Opening):
         )
         stack.push(self._stop)
         self.worker.start()
+
+    def _open_broker(self, stack: ExitStack) -> dict[str, Any]:
+        """Have a broker; the settings that point an app at it."""
+        app, told, conf = self.app, self._config, self.app.conf
+        broker_url = str(conf.broker_url or "") if is_configured(app, "broker_url") else None
+        options = told.get("broker_transport_options", conf.broker_transport_options) or {}
+        steps = tuple(options.get("priority_steps") or (0, 3, 6, 9))
+        broker = Broker(semantics_of(broker_url), self.recorder, priority_steps=steps)
+        self.broker = broker
+        self.tampering = Tampering(broker, self.recorder)
+        self.outages = BrokerOutages(broker, self.recorder, partial(_later, stack))
+        if self._any_queue():
+            broker.unconsumed = self._consume_too
+        return broker_settings(app, stack.enter_context(live_broker(broker)))
+
+    def _any_queue(self) -> bool:
+        """Whether the worker consumes whatever queue is published to."""
+        told, conf = self._config, self.app.conf
+        return self._queues is None and not told.get("task_queues", conf.task_queues)
+
+    def _open_store(self, stack: ExitStack) -> dict[str, Any]:
+        """Have a place for results; the settings that go with it."""
+        self._values = values = Values(real_monotonic, self._wait_for_value)
+        values.changed = self.recorder.touch
+        return {}
+
+    def _laid_over(self, config: dict[str, Any]) -> None:
+        """Change the settings, the user's among them, where they have to agree with ours."""
+
+    def _make_backend(self, stack: ExitStack) -> Any:
+        """The result backend, for all threads; the app has its settings by now."""
+        assert self._values is not None
+        return MemoryBackend(self.app, self._values)
 
     def _stop(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         assert self.worker is not None

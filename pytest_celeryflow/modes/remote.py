@@ -1,0 +1,176 @@
+"""`worker` on servers: the same real worker in a thread, on a real Redis or RabbitMQ.
+
+What differs from `modes.worker` is where messages and results are. The test keeps to a name
+space of its own on the server, and what bears its name is removed at the end.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, ExitStack
+from typing import Any
+from uuid import uuid4
+
+from celery.bootsteps import RUN
+from kombu import Connection
+
+from pytest_celeryflow.borrow import is_configured
+from pytest_celeryflow.errors import UnsupportedFault
+from pytest_celeryflow.faults import BrokerDown, Drop, Duplicate, Fault, Redeliver
+from pytest_celeryflow.live.ledger import Ledger
+from pytest_celeryflow.modes.single import broker_settings, consume_too
+from pytest_celeryflow.modes.worker import WorkerMode
+from pytest_celeryflow.replacing import real_monotonic
+from pytest_celeryflow.services import RabbitMQ, Redis, own_keys
+from pytest_celeryflow.services.reaching import PATIENCE
+
+__all__ = ["RemoteMode"]
+
+#: Settings whose dicts hold something of ours and something of the user's.
+_SHARED = ("broker_transport_options", "result_backend_transport_options")
+
+#: Who consumes a queue that the worker's loop was asked to consume.
+_SOON = "soon"
+
+
+class RemoteMode(WorkerMode):
+    """One app on a real worker and real servers.
+
+    Args:
+        broker: Where messages go; ``None``: they stay in the process.
+        store: Where results go; likewise.
+        arguments: See `WorkerMode`.
+    """
+
+    def __init__(
+        self, *arguments: Any, broker: Redis | RabbitMQ | None, store: Redis | None, **more: Any
+    ) -> None:
+        super().__init__(*arguments, **more)
+        self._server, self._store = broker, store
+        self._ours: dict[str, dict[str, Any]] = {}
+
+    def _open_broker(self, stack: ExitStack) -> dict[str, Any]:
+        server = self._server
+        if server is None:
+            return super()._open_broker(stack)
+        prefix = f"celeryflow-{uuid4().hex}." if isinstance(server, RabbitMQ) else ""
+        self.broker = ledger = Ledger(self.recorder, prefix=prefix)
+        self.outages = _None()
+        if self._any_queue():
+            ledger.unconsumed = self._consume_too
+        settings = broker_settings(self.app, server.url)
+        options: dict[str, Any] = {}
+        if isinstance(server, RabbitMQ):
+            from pytest_celeryflow.live.rabbitmq import SCHEME  # noqa: PLC0415 - when it is used
+
+            stack.callback(_remove, server.url, ledger)
+            if not is_configured(self.app, "broker_heartbeat"):
+                settings["broker_heartbeat"] = 0  # a worker's blocking loop never sends one
+        else:
+            # Needs redis-py, which not everybody has.
+            from pytest_celeryflow.live.redis import SCHEME  # noqa: PLC0415
+
+            options = stack.enter_context(own_keys(server))["broker_transport_options"]
+        options["celeryflow"] = stack.enter_context(ledger.opened())
+        self._ours["broker_transport_options"] = options
+        return {**settings, "broker_transport": SCHEME}
+
+    def _open_store(self, stack: ExitStack) -> dict[str, Any]:
+        if self._store is None:
+            return super()._open_store(stack)
+        from pytest_celeryflow.results.waited import deprecations_not_raised  # noqa: PLC0415
+
+        stack.enter_context(deprecations_not_raised())
+        settings = stack.enter_context(own_keys(self._store))
+        options = "result_backend_transport_options"
+        self._ours[options] = settings[options]
+        return {"result_backend": settings["result_backend"]}
+
+    def _laid_over(self, config: dict[str, Any]) -> None:
+        for name, ours in self._ours.items():
+            theirs = self._config.get(name, self.app.conf[name]) or {}
+            config[name] = {**theirs, **ours}
+
+    def _make_backend(self, stack: ExitStack) -> Any:
+        if self._store is None:
+            return super()._make_backend(stack)
+        from pytest_celeryflow.results.waited import WaitedRedis  # noqa: PLC0415 - needs redis-py
+
+        url = self.app.conf.result_backend
+        backend = WaitedRedis(self.app, url, wait=self._wait_for_value, now=real_monotonic)
+        backend.changed = self.recorder.touch
+        stack.callback(backend.close)
+        return backend
+
+    def _stop(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        assert self.worker is not None
+        self.worker.left = self._disconnect
+        try:
+            super()._stop(kind, error, traceback)
+        finally:
+            if self._pool != "solo":  # there the loop is what a task keeps from ending
+                self.worker.ended()
+
+    def _disconnect(self) -> None:
+        """Close what a worker keeps open that was let go while a task of it runs."""
+        assert self.worker is not None
+        consumer = self.worker.consumer
+        if consumer.connection is not None:
+            for channel in getattr(consumer.connection.transport, "channels", None) or ():
+                channel.do_restore = False  # its name space is gone
+            consumer.blueprint.state = RUN
+            consumer.stop()
+            consumer.shutdown()
+
+    def _consume_too(self, queue: str) -> None:
+        if self._server is None:
+            super()._consume_too(queue)
+        elif self.worker is not None:
+            with self._consuming:
+                if self.broker.consumers(queue):
+                    return
+                self.broker.consumes(queue, _SOON)
+            # Only the thread of the loop may use its connection.
+            self.worker.consumer.call_soon(self._consume_now, queue)
+
+    def _consume_now(self, queue: str) -> None:
+        assert self.worker is not None
+        try:
+            consume_too(self.worker.consumer, queue, connected=self.worker.consuming)
+        finally:
+            self.broker.cancelled(queue, _SOON)
+
+    def injected(self, fault: Fault) -> AbstractContextManager[None]:
+        """Bring a fault about, unless it takes a broker of ours.
+
+        Raises:
+            UnsupportedFault: It does.
+        """
+        if self._server is not None and isinstance(
+            fault, Drop | Duplicate | Redeliver | BrokerDown
+        ):
+            raise UnsupportedFault(
+                f"mode 'worker' cannot do {fault.name} on {self._server!r}: the server is not "
+                "the toolkit's to disturb. It can with broker='memory', and so can mode 'sim'"
+            )
+        return super().injected(fault)
+
+
+class _None:
+    """The outages of a server that is left alone."""
+
+    end = True
+
+    @staticmethod
+    def notes() -> list[str]:
+        return []
+
+
+def _remove(url: str, ledger: Ledger) -> None:
+    """Delete what was made; RabbitMQ does not mind what is gone already."""
+    with Connection(url, connect_timeout=PATIENCE) as connection:
+        channel = connection.default_channel
+        for queue in ledger.queues:
+            channel.queue_delete(ledger.on_server(queue))
+        for exchange in ledger.exchanges:
+            if not exchange.startswith("amq."):
+                channel.exchange_delete(ledger.on_server(exchange))

@@ -1,0 +1,121 @@
+"""`run_worker(broker="rabbitmq")`: all that mode `worker` promises, on a server."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+from celery import chain
+from kombu import Connection, Exchange, Queue
+
+from pytest_celeryflow import run_worker
+from pytest_celeryflow.live.ledger import Ledger
+from tests import services, test_worker_mode
+from tests.live.test_worker_redis import events, leaves_nothing
+from tests.test_worker_mode import *  # noqa: F403 - every test of it, on this server
+from tests.test_worker_mode import gate, sig
+
+# RabbitMQ orders by priority where a queue says so.
+del test_priorities_order_what_waits  # noqa: F821
+del test_two_hundred_contexts_leave_nothing_behind  # noqa: F821 - fewer, below
+
+BOUND = 10.0
+
+
+@pytest.fixture(autouse=True)
+def url(monkeypatch):
+    """A server; the tests of `tests.test_worker_mode` run on it."""
+    url = services.rabbitmq_url()
+    there = partial(run_worker, broker=url)
+    monkeypatch.setattr(test_worker_mode, "run_worker", there)
+    return url
+
+
+def test_the_history_is_that_of_memory(app, url) -> None:
+    """The same events, with the app's own names of queues."""
+    seen = []
+    for where in ("memory", url):
+        with run_worker(app, broker=where) as flow:
+            flow.run(chain(sig(app, "flaky", 1), sig(app, "add", 1, queue="other")))
+            seen.append(events(flow))
+    assert seen[0] == seen[1]
+
+
+def test_priorities_need_a_queue_that_has_them(app, url) -> None:
+    """``x-max-priority``: the largest first."""
+    app.conf.task_queues = [Queue("celery", queue_arguments={"x-max-priority": 9})]
+    config = {
+        "worker_prefetch_multiplier": 1,
+        # Or the server could have the acknowledgement before the messages.
+        "broker_transport_options": {"confirm_publish": True},
+    }
+    with run_worker(app, concurrency=1, broker=url, config=config) as flow:
+        app.tasks["shop.hold"].delay()
+        assert gate.reached.wait(BOUND)
+        for priority in (1, 9, 5):
+            sig(app, "add", priority, 0, priority=priority).delay()
+        gate.opened.set()
+        flow.drain()
+        added = [e.args[0] for e in flow.history.executions() if e.task == "shop.add"]
+    assert added == [9, 5, 1]
+
+
+def test_tasks_see_the_names_that_the_app_gave(app, url) -> None:
+    """The prefix on the server is nobody's business."""
+
+    @app.task(shared=False, bind=True)
+    def told(self):
+        info = self.request.delivery_info
+        return info["exchange"], info["routing_key"], dict(self.request.headers or {})
+
+    topic = Exchange("orders", type="topic")
+    app.conf.task_queues = [Queue("celery"), Queue("paid", topic, routing_key="order.#")]
+    with run_worker(app, broker=url) as flow:
+        assert flow.run(told.s()).value[:2] == ["", "celery"]
+        options = {"exchange": "orders", "routing_key": "order.paid.late"}
+        assert flow.run(told.s().set(**options)).value[:2] == ["orders", "order.paid.late"]
+        assert "celeryflow" not in str(flow.run(told.s()).value)
+        assert [e.details["queue"] for e in flow.history.only("published")] == [
+            "celery",
+            "paid",
+            "celery",
+        ]
+
+
+def test_nothing_is_left(app, url, monkeypatch) -> None:
+    """Neither the queues that the app names nor exchanges."""
+    ledgers = []
+    opened = Ledger.opened
+    monkeypatch.setattr(Ledger, "opened", lambda self: ledgers.append(self) or opened(self))
+    with run_worker(app, broker=url, queues=["one"]) as flow:
+        assert flow.run(sig(app, "add", 1, 1, queue="one")).value == 2
+        sig(app, "add", 1, 1, queue="two").delay()
+    (ledger,) = ledgers
+    assert {"one", "two"} <= set(ledger.queues)
+    for queue in ledger.queues:
+        with Connection(url) as connection, pytest.raises(connection.channel_errors, match="NOT_FOUND"):
+            connection.default_channel.queue_declare(ledger.on_server(queue), passive=True)
+    for exchange, kind in ledger.exchanges.items():
+        with Connection(url) as connection, pytest.raises(connection.channel_errors, match="NOT_FOUND"):
+            name = ledger.on_server(exchange)
+            connection.default_channel.exchange_declare(name, kind, passive=True)
+
+
+@pytest.mark.slow
+def test_contexts_leave_neither_threads_nor_descriptors(app, url) -> None:
+    """Nor requests that Celery still holds."""
+    leaves_nothing(app, broker=url)
+
+
+def test_a_message_comes_back_when_its_connection_breaks(app, url) -> None:
+    """The worker connects again; the history tells of the second delivery."""
+    with run_worker(app, broker=url, config={"task_acks_late": True}) as flow:
+        app.tasks["shop.hold"].delay()
+        assert gate.reached.wait(BOUND)
+        worker = flow._mode.worker
+        worker.consumer.connection.connection.transport.sock.shutdown(2)
+        gate.opened.set()
+        flow.drain()
+        held = [e for e in flow.history.executions() if e.task == "shop.hold"]
+    assert [e.redelivered for e in held] == [False, True]
+    assert len(flow.history.only("redelivered")) == 1
