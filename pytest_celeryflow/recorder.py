@@ -412,9 +412,9 @@ class Recorder(Books):
             worker = self._begun[number][0] if number is not None else None
         self.note(kind, task=task, id=id, execution=number, worker=worker, **details)
 
-    def _which(self, id: str) -> int | None:  # noqa: A002
-        """The open execution of a task: the caller's own, or else the oldest."""
-        stack = self._running.get(get_ident(), ())
+    def _which(self, id: str, who: Any = None) -> int | None:  # noqa: A002
+        """The open execution of a task: the caller's own (or whose it is), or else the oldest."""
+        stack = self._running.get(get_ident() if who is None else who, ())
         opened = self._open.get(id, [])
         mine = next((number for i, number in reversed(stack) if i == id), None)
         if mine in opened:
@@ -442,7 +442,7 @@ class Recorder(Books):
             outcome: How the execution had ended, where that was stored before.
         """
         with self.lock:
-            number = self._which(id)
+            number = self._which(id, who)
             worker = self._begun[number][0] if number is not None else None
             self._running.pop(who, None)
         about = {"task": task, "id": id, "worker": worker}
@@ -451,6 +451,12 @@ class Recorder(Books):
             self.note(kind, **about, execution=number, **told)
             number = None
         self.note("lost", **about, execution=number, reason=reason)
+
+    def is_running(self, id: str, who: Any) -> bool:  # noqa: A002
+        """Whether an execution of a task has begun in this thread or greenlet and not ended."""
+        with self.lock:
+            opened = self._open.get(id, ())
+            return any(i == id and n in opened for i, n in self._running.get(who, ()))
 
     def running(self) -> list[tuple[str, str, str | None]]:
         """Label, task and worker of each execution that has not ended, oldest first."""

@@ -254,6 +254,10 @@ class Job(ApplyResult):
         except TimeLimitExceeded:
             self._set(self._job, (False, ExceptionInfo()))
         self.handle_timeout(soft=False)
+        assert self.fiber is not None
+        if self.pool.recorder.is_running(self.correlation_id, self.fiber.greenlet):
+            # Celery 5.5 and 5.6 put it back without a word.
+            self.mark_lost("its process was killed at its hard time limit")
         self.cut_off()
         self.end()
 

@@ -152,3 +152,18 @@ def test_the_timeline_tells_of_limits(app):
         "8s  stubborn#1  ⏱ hard time limit of 8s reached\n"
         "    stubborn#1  ✗ failed: TimeLimitExceeded(8,) after 8s"
     )
+
+
+def test_every_execution_that_reached_its_hard_limit_has_ended(app):
+    """In whichever way the version at hand tells of it."""
+    first = []
+
+    @app.task(name="shop.late", acks_late=True, acks_on_failure_or_timeout=False, time_limit=5)
+    def late():
+        if not first:
+            first.append(True)
+            time.sleep(60)
+
+    with simulate(app) as flow:
+        run = flow.run(late.s())
+    assert "STARTED" not in run[late].states
