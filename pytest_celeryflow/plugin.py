@@ -323,6 +323,12 @@ def pytest_runtest_call() -> Generator[None, Any, Any]:
     return result
 
 
+def _says(report: pytest.TestReport, text: str) -> bool:
+    """Whether a report has this text already, in the message of an exception, say."""
+    lines = (line.removeprefix("E").strip() for line in report.longreprtext.splitlines())
+    return "\n".join(map(str.strip, text.splitlines())) in "\n".join(lines)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
@@ -342,7 +348,7 @@ def pytest_runtest_makereport(
             flow_text = flow.report()
             if flow.mode == "sim" and given:
                 flow_text += f"\n\nreproduce: pytest {item.nodeid!r} --celeryflow-seed {given}"
-            if flow_text not in report.longreprtext:
+            if not _says(report, flow_text):
                 report.sections.append((f"celeryflow: what happened in mode {flow.mode}", flow_text))
         pytest_runtest_setup(item)
     return report

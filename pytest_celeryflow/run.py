@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, overload
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from pytest_celeryflow.errors import CeleryflowError, WorkflowStalled
 from pytest_celeryflow.history import Execution, History
@@ -17,7 +17,27 @@ from pytest_celeryflow.report.timeline import timeline
 if TYPE_CHECKING:
     from pytest_celeryflow.shape._model import Shape
 
-__all__ = ["Outcome", "Run", "TaskRuns", "Verdict", "short_name", "task_name"]
+__all__ = ["Column", "Outcome", "Run", "TaskRuns", "Verdict", "short_name", "task_name"]
+
+_T_co = TypeVar("_T_co", covariant=True)
+
+
+class Column(tuple[_T_co, ...]):
+    """A tuple that equals a list of the same items, as one is written in a test.
+
+    ``run[task].attempts_at == [0, 60, 180]`` says what is meant; that what a history tells
+    cannot be changed is no reason for it to be false.
+    """
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return super().__eq__(tuple(other) if isinstance(other, list) else other)
+
+    def __ne__(self, other: object) -> bool:
+        return super().__ne__(tuple(other) if isinstance(other, list) else other)
+
+    __hash__ = tuple.__hash__
 
 
 def task_name(task: Any, known: Iterable[str]) -> str:
@@ -87,8 +107,8 @@ class Verdict:
         hung: Why the workflow can never end, in words, or ``None``.
     """
 
-    lost: tuple[str, ...] = ()
-    duplicated: tuple[str, ...] = ()
+    lost: Column[str] = field(default_factory=Column)
+    duplicated: Column[str] = field(default_factory=Column)
     hung: str | None = None
 
     @property
@@ -134,9 +154,9 @@ class TaskRuns(Sequence[Execution]):
         return len(self._executions)
 
     @property
-    def ids(self) -> tuple[str, ...]:
+    def ids(self) -> Column[str]:
         """The distinct tasks, by id, in order of their first start."""
-        return tuple(dict.fromkeys(e.id for e in self._executions))
+        return Column(dict.fromkeys(e.id for e in self._executions))
 
     @property
     def retries(self) -> int:
@@ -144,34 +164,34 @@ class TaskRuns(Sequence[Execution]):
         return sum(e.retries > 0 for e in self._executions)
 
     @property
-    def attempts_at(self) -> tuple[float, ...]:
+    def attempts_at(self) -> Column[float]:
         """When each began, in seconds since the workflow began."""
-        return tuple(round(e.started_at - self._began, 6) for e in self._executions)
+        return Column(round(e.started_at - self._began, 6) for e in self._executions)
 
     @property
-    def states(self) -> tuple[str, ...]:
+    def states(self) -> Column[str]:
         """The state of each."""
-        return tuple(e.state for e in self._executions)
+        return Column(e.state for e in self._executions)
 
     @property
-    def args(self) -> tuple[tuple[Any, ...], ...]:
+    def args(self) -> Column[tuple[Any, ...]]:
         """The positional arguments of each."""
-        return tuple(e.args for e in self._executions)
+        return Column(e.args for e in self._executions)
 
     @property
-    def kwargs(self) -> tuple[Mapping[str, Any], ...]:
+    def kwargs(self) -> Column[Mapping[str, Any]]:
         """The keyword arguments of each."""
-        return tuple(e.kwargs for e in self._executions)
+        return Column(e.kwargs for e in self._executions)
 
     @property
-    def results(self) -> tuple[Any, ...]:
+    def results(self) -> Column[Any]:
         """What each returned; ``None`` for one that did not."""
-        return tuple(e.result for e in self._executions)
+        return Column(e.result for e in self._executions)
 
     @property
-    def errors(self) -> tuple[Any, ...]:
+    def errors(self) -> Column[Any]:
         """The exception of each; ``None`` for one that had none."""
-        return tuple(e.error for e in self._executions)
+        return Column(e.error for e in self._executions)
 
 
 class Run:
@@ -272,8 +292,8 @@ class Run:
             reported = event.kind == "failed" and event.execution is None
             if event.kind in _FINISHED and not (reported and event.id in cut_off):
                 ended.add(event.id)
-        lost = tuple(label for id_, label in published.items() if id_ not in ended)
-        twice = tuple(published[id_] for id_, times in finished.items() if times > 1)
+        lost = Column(label for id_, label in published.items() if id_ not in ended)
+        twice = Column(published[id_] for id_, times in finished.items() if times > 1)
         return Verdict(lost, twice, self._outcome.hung)
 
     def __getitem__(self, task: Any) -> TaskRuns:

@@ -352,6 +352,18 @@ def test_runs_answer_questions(app, add):
         run["refund"]
 
 
+def test_columns_equal_lists(app, add):
+    """What is told of all executions compares as a test writes it, with either bracket."""
+    with simulate(app) as flow:
+        run = flow.run(chain(add.s(1, 2), add.s(3)))
+    results = run[add].results
+    assert results == [3, 6]
+    assert results == (3, 6)
+    assert results != [3, 7]
+    assert run.verdict.lost == []
+    assert {results: "hashable"} == {(3, 6): "hashable"}
+
+
 def test_timeline_reads_well(app, add):
     """Times once, marks, values, retries and their delay."""
 

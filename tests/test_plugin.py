@@ -206,6 +206,20 @@ def test_failure_report_has_one_section(run):
     assert str(result.stdout).count("what happened in mode") == 1
 
 
+def test_timeline_is_told_once(run):
+    """A stall's message shows it: then there is no section with the same again."""
+    result = run(
+        """
+    def test_it(celeryflow):
+        celeryflow.faults.drop("inc", nth=2)
+        celeryflow.run(inc.s(1) | inc.s()).value
+    """
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*WorkflowStalled: the result of inc#2 will never come*"])
+    assert str(result.stdout).count("inc#1  ▸ started with (1)") == 1
+
+
 def test_failure_report_of_a_context_manager(run):
     """Also without a fixture, and in a task's own failure."""
     result = run(

@@ -264,6 +264,7 @@ class _Consumer(ResultConsumer):
 
     def drain_events(self, timeout: float | None = None) -> None:
         """Wait for one published result and pass it on."""
+        __tracebackhide__ = True
         pubsub = self._pubsub
         wait = self.backend.client.values.wait
         if pubsub is None or not wait(lambda: bool(pubsub.inbox), timeout):
