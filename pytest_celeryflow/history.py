@@ -53,6 +53,9 @@ _ENDS = {
 
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{4,}")
 
+#: Types whose ``repr`` cannot fail and says all.
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+
 
 @dataclass(frozen=True, slots=True)
 class Opaque:
@@ -271,6 +274,9 @@ def _execution(begun: Event, ended: Event | None) -> Execution:
 
 def _canonical(value: Any) -> str:
     """Text for a value that does not depend on hash seeds, addresses or list against tuple."""
+    if type(value) in _PLAIN:  # most are, and a schedule of an exploration has hundreds
+        text = repr(value)
+        return _ADDRESS.sub("0x", text) if "0x" in text else text
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{_canonical(k)}: {_canonical(v)}" for k, v in value.items()) + "}"
     if isinstance(value, (set, frozenset)):

@@ -120,7 +120,7 @@ def _stop(frozen: Any, before: set[str]) -> None:
 
 
 def _late_imports(before: set[str]) -> dict[str, ModuleType]:
-    return {name: module for name, module in list(sys.modules.items()) if name not in before}
+    return {name: sys.modules[name] for name in sys.modules.keys() - before}
 
 
 def _forget_late_imports(replacements: Mapping[Any, Any], before: set[str]) -> None:

@@ -174,7 +174,7 @@ class _Queue:
         return sum(map(len, self.levels.values()))
 
     def __iter__(self) -> Iterator[Stored]:
-        for level in sorted(self.levels):
+        for level in sorted(self.levels) if len(self.levels) > 1 else self.levels:
             yield from self.levels[level]
 
 
@@ -493,11 +493,12 @@ class Broker:
         for name, queue in list(self._queues.items()):
             if self.only is not None and name != self.only and not name.endswith(_CONTROL):
                 continue
+            head = next(iter(queue), None)
+            if head is None:
+                continue
             able = [c for c in queue.consumers if c.can_consume()]
             if able:
-                head = next(iter(queue), None)
-                if head is not None:
-                    yield head, able
+                yield head, able
 
 
 def _nothing() -> None:

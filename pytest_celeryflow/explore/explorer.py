@@ -12,6 +12,7 @@ from celery import Celery
 
 from pytest_celeryflow.contexts import simulate
 from pytest_celeryflow.durations import seconds
+from pytest_celeryflow.explore.collecting import collecting_between
 from pytest_celeryflow.explore.crash_points import CrashPoints
 from pytest_celeryflow.explore.depth_first import DepthFirst
 from pytest_celeryflow.explore.pct import Pct
@@ -219,11 +220,17 @@ def _replayed(plan: Plan, recipe: Recipe) -> Exploration:
 
 
 def _explored(plan: Plan) -> Exploration:
+    with collecting_between() as collect:
+        return _searched(plan, collect)
+
+
+def _searched(plan: Plan, collect: Callable[[], None]) -> Exploration:
     oracle = plan.oracle()
     found = Exploration(strategy=plan.strategy)
     digests: set[str] = set()
     while oracle.begin(found.schedules):
         schedule = plan.run(oracle)
+        collect()
         found.schedules += 1
         digests.add(schedule.history.digest())
         found.histories = len(digests)
