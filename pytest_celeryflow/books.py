@@ -106,6 +106,28 @@ class Books:
             self.jobs -= 1
         self._count(id, -1)
 
+    @contextmanager
+    def handling(self, id: str) -> Iterator[None]:  # noqa: A002
+        """The worker itself deals with a task; it counts until the worker is done with it.
+
+        What has expired or was revoked is acknowledged before all is told of it.
+        """
+        with self.lock:  # nobody waits for more to be under way: nobody is woken
+            self.jobs += 1
+            self.live += 1
+            workflow = self._workflow_of.get(id)
+            if workflow is not None:
+                workflow.live += 1
+        try:
+            yield
+        finally:
+            with self.lock:
+                self.jobs -= 1
+                self.live -= 1
+                if workflow is not None:
+                    workflow.live -= 1
+                self.touch()
+
     def carry(self, id: str | None) -> None:  # noqa: A002
         """The caller carries out a task's job, until its callbacks have run (``None``)."""
         if id is None:

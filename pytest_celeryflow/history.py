@@ -41,7 +41,7 @@ KINDS = (
 )
 
 #: Kinds that end an execution, and the state that the execution then has.
-_ENDS = {
+ENDS = {
     "retried": "RETRY",
     "succeeded": "SUCCESS",
     "failed": "FAILURE",
@@ -214,7 +214,7 @@ class History(Sequence[Event]):
                 continue
             if event.kind == "started":
                 begun[event.execution] = event
-            elif event.kind in _ENDS:
+            elif event.kind in ENDS:
                 ended[event.execution] = event
         return tuple(_execution(begun[n], ended.get(n)) for n in sorted(begun))
 
@@ -259,7 +259,7 @@ def _execution(begun: Event, ended: Event | None) -> Execution:
         label=begun.label or "",
         args=tuple(told.get("args", ())),
         kwargs=told.get("kwargs", {}),
-        state=_ENDS[ended.kind] if ended is not None else "STARTED",
+        state=ENDS[ended.kind] if ended is not None else "STARTED",
         result=outcome.get("result"),
         error=outcome.get("error"),
         retries=told.get("retries", 0),

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from pytest_celeryflow.errors import CeleryflowError, WorkflowStalled
+from pytest_celeryflow.following import ends
 from pytest_celeryflow.history import Execution, History
 from pytest_celeryflow.report.timeline import timeline
 
@@ -308,16 +309,15 @@ class Run:
     def happened_before(self, a: Any, b: Any) -> bool:
         """Whether every execution of ``a`` had ended when the first of ``b`` began.
 
+        The end is that of the body: Celery stores a result, and tells of it, when the next
+        step of a chain may have begun already.
+
         Raises:
             ValueError: One of them was not executed.
         """
-        first, second = self._executed(a), self._executed(b)
-        start = min(e.started_at for e in second)
-        if any(e.finished_at is None or e.finished_at > start for e in first):
-            return False
-        order = {(e.kind, e.execution): e.number for e in self.history if e.execution}
-        begin = min(n for (k, x), n in order.items() if k == "started" and self._is(x, second))
-        return all(n < begin for (k, x), n in order.items() if self._is(x, first))
+        first, second = self._spans(a), self._spans(b)
+        start = min(begin for begin, _ in second)
+        return all(end is not None and end <= start for _, end in first)
 
     def overlapped(self, a: Any, b: Any) -> bool:
         """Whether an execution of ``a`` and one of ``b`` were under way at the same time.
@@ -325,10 +325,12 @@ class Run:
         Raises:
             ValueError: One of them was not executed.
         """
-        spans_a, spans_b = self._spans(a), self._spans(b)
-        return any(
-            x != y and x[0] < y[1] and y[0] < x[1] for x in spans_a for y in spans_b
+        last = self.history[-1].number + 1
+        spans_a, spans_b = (
+            [(begin, last if end is None else end) for begin, end in self._spans(task)]
+            for task in (a, b)
         )
+        return any(x != y and x[0] < y[1] and y[0] < x[1] for x in spans_a for y in spans_b)
 
     def untouched(self, task: Any) -> bool:
         """Whether a task was neither published nor executed in this workflow."""
@@ -349,25 +351,15 @@ class Run:
             raise ValueError(f"{short_name(runs.task)} was not executed in this workflow; {ran} was")
         return runs
 
-    def _numbers(self) -> dict[int, Execution]:
-        begun = sorted(e.execution for e in self.history.only("started") if e.execution is not None)
-        return dict(zip(begun, self._executions, strict=True))
-
-    def _is(self, number: int | None, runs: TaskRuns) -> bool:
-        execution = self._numbers().get(number or 0)
-        return execution is not None and any(execution is e for e in runs)
-
-    def _spans(self, task: Any) -> list[tuple[int, int]]:
-        """From and to of each execution, as positions in the history."""
-        runs, numbers = self._executed(task), self._numbers()
-        mine = {n for n, e in numbers.items() if any(e is r for r in runs)}
-        spans: dict[int, list[int]] = {}
-        for event in self.history:
-            if event.execution in mine:
-                spans.setdefault(event.execution or 0, []).append(event.number)
-        end = self.history[-1].number + 1
-        closed = {n for n in mine if numbers[n].finished_at is not None}
-        return [(at[0], at[-1] if n in closed else end) for n, at in spans.items()]
+    def _spans(self, task: Any) -> list[tuple[int, int | None]]:
+        """From and to of each execution, as positions in the history; ``None``: not ended."""
+        name = self._executed(task).task
+        ended = ends(self.history)
+        return [
+            (event.number, ended.get(event.execution or 0))
+            for event in self.history.only("started")
+            if event.task == name
+        ]
 
     def __repr__(self) -> str:
         times = len(self._executions)

@@ -25,6 +25,18 @@ _PATIENCE = 10.0
 class _Consumer(Consumer):
     """Celery's consumer, whose loop is woken when another thread gives it something to do."""
 
+    recorder: Recorder
+
+    def create_task_handler(self, *args: Any, **kwargs: Any) -> Any:
+        """What deals with a message; it counts until that is done."""
+        handle = super().create_task_handler(*args, **kwargs)
+
+        def on_task_received(message: Any) -> Any:
+            with self.recorder.handling((message.headers or {}).get("id", "")):
+                return handle(message)
+
+        return on_task_received
+
     def call_soon(self, p: Any, *args: Any, **kwargs: Any) -> Any:
         """Run something in the loop's thread (Celery 5.4 and 5.5 acknowledge so)."""
         result = super().call_soon(p, *args, **kwargs)
@@ -33,7 +45,8 @@ class _Consumer(Consumer):
 
     def apply_eta_task(self, task: Any) -> None:
         """A task's ETA has come: the loop has a larger prefetch count to announce."""
-        super().apply_eta_task(task)
+        with self.recorder.handling(task.id):
+            super().apply_eta_task(task)
         self.wake()
 
     def _limit_post_eta(self, *args: Any) -> Any:
@@ -85,7 +98,7 @@ class LiveWorker:
             name,
             queues,
             pool=cls,
-            consumer_cls=_Consumer,
+            consumer_cls=type("Consumer", (_Consumer,), {"recorder": recorder}),
             timer_cls=LiveTimer,
             concurrency=concurrency,
         )

@@ -1,22 +1,21 @@
-"""One list of workflows, run by every mode and every chord logic, with one outcome.
+"""One list of workflows and faults, run by every mode, with one history.
 
-What `sim` claims is checked against a real worker here. Where two of them rightly differ,
-the workflow says so and why (`Workflow.instead`).
+What `sim` claims is checked against real workers here. Where two modes rightly differ, the
+workflow says so and why (`Workflow.instead`), and the test fails when they differ no more.
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from contextlib import AbstractContextManager
+from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import pytest
 
-from pytest_celeryflow import Flow, run_worker, simulate
-
-from .tasks import app
-from .workflows import WORKFLOWS, Hangs, Raises, Workflow
+from .modes import LIVE, REFERENCE, SIMULATED, Mode
+from .normal import Told, differences, tell
+from .workflows import WORKFLOWS, Raises, Workflow
 
 pytestmark = [
     # What Celery warns of in its own worker when a hook or an errback fails (5.4).
@@ -25,97 +24,98 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::celery.exceptions.CPendingDeprecationWarning"),
 ]
 
-_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|0x[0-9a-f]+")
-
-#: Its tries depend on time, not on the workflow.
-_UNLOCK = "celery.chord_unlock"
+BY_NAME = {workflow.name: workflow for workflow in WORKFLOWS}
 
 
-def worker(workflow: Workflow) -> AbstractContextManager[Flow]:
-    return run_worker(app, concurrency=workflow.concurrency, config=workflow.config, timeout=10.0)
+def told(mode: Mode, workflow: Workflow) -> Told:
+    """What comes of a workflow in a mode."""
+    with mode.open(workflow) as flow:
+        workflow.faults(flow)
+        return tell(flow, workflow.canvas(), workflow.loose)
 
 
-def sim(workflow: Workflow, broker: str, backend: str) -> AbstractContextManager[Flow]:
-    return simulate(
-        app,
-        concurrency=workflow.concurrency,
-        config=workflow.config,
-        broker=broker,
-        backend=backend,
+@cache
+def simulated(mode: Mode, name: str) -> Told:
+    """The same for a simulation, which does the same every time."""
+    return told(mode, BY_NAME[name])
+
+
+def expected(mode: Mode, workflow: Workflow) -> Any:
+    """What must come of it there."""
+    for key in mode.keys:
+        if key in workflow.instead:
+            return workflow.instead[key][0]
+    return workflow.expected
+
+
+def check(found: Told, mode: Mode, workflow: Workflow) -> None:
+    """It ends as it must, having run what it must, in an order that Celery promises."""
+    wanted = expected(mode, workflow)
+    if isinstance(wanted, Raises):
+        assert isinstance(found.end, Raises), f"{mode}: {found.end!r}, not {wanted!r}"
+        assert found.end.name == wanted.name
+        assert not wanted.text or found.end.text == wanted.text
+    else:
+        assert found.end == wanted
+    if not set(mode.keys) & set(workflow.instead):
+        assert {task: found.ran[task] for task in workflow.ran} == workflow.ran
+    assert not found.disorder
+
+
+def same(one: Mode, left: Told, two: Mode, right: Told) -> None:
+    """Fail, with all that is different and nothing else, unless there is nothing."""
+    __tracebackhide__ = True
+    found = differences(str(one), left, str(two), right)
+    if found:
+        pytest.fail("\n".join([f"{one} and {two} differ:", *found]), pytrace=False)
+
+
+def pairs(modes: list[Mode]) -> Any:
+    """Each workflow with each mode that can do its faults."""
+    return pytest.mark.parametrize(
+        ("workflow", "mode"),
+        [
+            pytest.param(workflow, mode, id=f"{workflow}-{mode}")
+            for workflow in WORKFLOWS
+            for mode in modes
+            if mode.can(workflow)
+        ],
     )
 
 
-def outcome(flow: Flow, workflow: Workflow) -> dict[str, Any]:
-    """What came of a workflow, without anything that differs from run to run."""
-    run = flow.run(workflow.canvas())
-    executions = [e for e in run.executions if e.task != _UNLOCK]
-    ran = Counter(e.task.rpartition(".")[2] for e in executions)
-    end: Any
-    if run.verdict.hung is not None:
-        end = Hangs()
-    elif run.error is not None:
-        end = Raises(type(run.error).__name__, _ID.sub("…", str(run.error)))
-    else:
-        end = run.value
-    return {
-        "end": end,
-        "state": run.state,
-        "ran": ran,
-        "states": Counter((e.task.rpartition(".")[2], e.state) for e in executions),
-        "retries": Counter((e.task.rpartition(".")[2], e.retries) for e in executions),
-    }
+@pairs(LIVE)
+def test_a_real_worker_and_the_simulation_agree(workflow: Workflow, mode: Mode) -> None:
+    """The same end, and the same history of every task."""
+    assert mode.twin is not None
+    real, twin = told(mode, workflow), simulated(mode.twin, workflow.name)
+    check(real, mode, workflow)
+    check(twin, mode.twin, workflow)
+    if mode.kind not in workflow.instead:
+        same(mode, real, mode.twin, twin)
 
 
-def check(end: Any, expected: Any) -> None:
-    """Compare an end with what a workflow expects."""
-    if isinstance(expected, Raises):
-        assert isinstance(end, Raises)
-        assert end.name == expected.name
-        assert not expected.text or end.text == expected.text
-    else:
-        assert end == expected
+@pairs([REFERENCE])
+def test_the_simulation_does_what_is_expected(workflow: Workflow, mode: Mode) -> None:
+    """Also with faults that no thread can do."""
+    check(simulated(mode, workflow.name), mode, workflow)
 
 
-workflows = pytest.mark.parametrize("workflow", WORKFLOWS, ids=str)
-
-
-def agree(
-    workflow: Workflow, one: str, left: dict[str, Any], two: str, right: dict[str, Any]
-) -> None:
-    """Two outcomes are the same, unless the workflow says that one of them is otherwise."""
-    for name, found in ((one, left), (two, right)):
-        check(found["end"], workflow.instead.get(name, (workflow.expected,))[0])
-    if one not in workflow.instead and two not in workflow.instead:
-        assert left == right
-
-
-@workflows
-def test_a_real_worker_and_the_simulation_agree(workflow: Workflow) -> None:
-    """Value or exception, state, executions, their states and retries are the same."""
-    with worker(workflow) as flow:
-        real = outcome(flow, workflow)
-    with sim(workflow, "memory", "memory") as flow:
-        simulated = outcome(flow, workflow)
-    agree(workflow, "worker", real, "sim", simulated)
-    if "worker" not in workflow.instead:
-        assert {task: real["ran"][task] for task in workflow.ran} == workflow.ran
-
-
-@workflows
-@pytest.mark.parametrize(("broker", "backend"), [("redis", "redis"), ("rabbitmq", "polling")])
-def test_the_chord_logic_makes_no_difference(workflow: Workflow, broker: str, backend: str) -> None:
+@pairs(SIMULATED)
+def test_broker_and_result_store_make_no_difference(workflow: Workflow, mode: Mode) -> None:
     """Counting in a key-value store, in Redis and polling come to the same.
 
     Texts of errors and the state of a chord that failed are each backend's own.
     """
-    if backend == "redis":
-        pytest.importorskip("redis")
-    with sim(workflow, "memory", "memory") as flow:
-        plain = outcome(flow, workflow)
-    with sim(workflow, broker, backend) as flow:
-        other = outcome(flow, workflow)
-    for found in (plain, other):
-        del found["state"]
-        if isinstance(found["end"], Raises) and found["end"].kind == "ChordError":
-            found["end"] = Raises("ChordError")
-    agree(workflow, "sim", plain, backend, other)
+    plain, other = simulated(REFERENCE, workflow.name), simulated(mode, workflow.name)
+    check(other, mode, workflow)
+    if mode.store not in workflow.instead:
+        same(REFERENCE, comparable(plain), mode, comparable(other))
+
+
+def comparable(found: Told) -> Told:
+    """Without what is each result store's own: who publishes the body of a chord, for one."""
+    end = found.end
+    if isinstance(end, Raises) and end.kind == "ChordError":
+        end = Raises("ChordError")
+    stories = Counter(replace(story, parent="") for story in found.stories.elements())
+    return replace(found, end=end, state="", stories=stories)
