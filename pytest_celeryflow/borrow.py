@@ -80,6 +80,8 @@ def check_config(config: Mapping[str, Any] | None) -> dict[str, Any]:
         ValueError: A name is not one of Celery's settings; the nearest ones are listed. Or it
             is a setting that the mode itself must make.
     """
+    if config is not None and not isinstance(config, Mapping):
+        raise ValueError(f"config={config!r} must be a dict of Celery's settings, or None")
     settings = dict(config or {})
     for name in settings:
         if name in _OURS:

@@ -85,8 +85,13 @@ def simulate(
 
     _check_app(app)
     _at_least_one(workers=workers, concurrency=concurrency)
-    if prefetch_multiplier is not None and prefetch_multiplier < 0:
-        raise ValueError(f"prefetch_multiplier={prefetch_multiplier!r} must be 0 or more, or None")
+    if prefetch_multiplier is not None and not (_whole(prefetch_multiplier) and prefetch_multiplier >= 0):
+        raise ValueError(
+            f"prefetch_multiplier={prefetch_multiplier!r} must be a whole number, 0 or more, or None"
+        )
+    if not _whole(seed):
+        raise ValueError(f"seed={seed!r} must be a whole number")
+    _names_of_queues(queues)
     _one_of("broker", broker, [*SEMANTICS, None])
     _one_of("backend", backend, [*BACKENDS, None])
     moment(start, argument="start")
@@ -146,6 +151,7 @@ def run_worker(
     _check_app(app)
     _at_least_one(concurrency=concurrency)
     _one_of("pool", pool, ["threads", "solo"])
+    _names_of_queues(queues)
     _server("broker", broker, ["memory", "redis", "rabbitmq"])
     _server("backend", backend, ["memory", "redis"])
     options: dict[str, Any] = {
@@ -212,6 +218,7 @@ def run_eager(
     from pytest_celeryflow.modes.eager import EagerMode  # noqa: PLC0415 - loaded when used
 
     _check_app(app)
+    _one_of("propagate", propagate, [True, False])
     with _flow(EagerMode(app, propagate=propagate, config=check_config(config))) as flow:
         yield flow
 
@@ -234,8 +241,22 @@ def _check_app(app: Any) -> None:
 
 def _at_least_one(**numbers: int) -> None:
     for name, value in numbers.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        if not _whole(value) or value < 1:
             raise ValueError(f"{name}={value!r} must be a whole number, 1 or more")
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _names_of_queues(queues: Any) -> None:
+    if queues is None:
+        return
+    listed = isinstance(queues, Sequence) and not isinstance(queues, str | bytes)
+    if not listed or not queues or not all(isinstance(name, str) and name for name in queues):
+        raise ValueError(
+            f"queues={queues!r} must be a list of names of queues, such as ['celery'], or None"
+        )
 
 
 def _one_of(name: str, value: Any, valid: Sequence[Any]) -> None:

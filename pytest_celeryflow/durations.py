@@ -64,9 +64,11 @@ def duration(seconds: float) -> str:
     '2h 5m'
     """
     sign, rest = ("-", -seconds) if seconds < 0 else ("", seconds)
-    if rest < 1:  # below a second
-        return f"{sign}{rest * 1000:.3g}ms" if rest >= 0.0005 else "0s"  # noqa: PLR2004
-    if rest < 60:  # noqa: PLR2004 - below a minute
+    if rest < 0.0005:  # noqa: PLR2004 - half a millisecond
+        return "0s"
+    if rest < 0.9995:  # noqa: PLR2004 - what is rounded to less than a second
+        return f"{sign}{rest * 1000:.3g}ms"
+    if rest < 59.995:  # noqa: PLR2004 - what is rounded to less than a minute
         return f"{sign}{rest:.4g}s"
     units = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
     parts, left = [], round(rest)

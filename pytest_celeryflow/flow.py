@@ -19,6 +19,7 @@ from pytest_celeryflow import hooks
 from pytest_celeryflow.assertions import Enqueued, check_not_ran, check_ran, enqueued
 from pytest_celeryflow.books import Workflow
 from pytest_celeryflow.clock import Clock
+from pytest_celeryflow.durations import seconds
 from pytest_celeryflow.errors import CeleryflowAssertionError, CeleryflowError, WorkflowStalled
 from pytest_celeryflow.history import Event, Execution, History
 from pytest_celeryflow.modes.protocol import Message, Mode
@@ -120,13 +121,15 @@ class Flow:
             its ``value`` is asked for.
 
         Raises:
-            ValueError: The canvas is none.
+            ValueError: The canvas is none, or the timeout is not a length of time.
             kombu.exceptions.OperationalError: Publishing failed.
             kombu.exceptions.EncodeError: The serializer refuses an argument.
         """
         __tracebackhide__ = True
         mode, recorder = self._mode, self._mode.recorder
         signature = self._signature(canvas)
+        if timeout is not None:
+            timeout = seconds(timeout, argument="timeout")
         workflow = recorder.workflow()
         for listener in hooks.published:
             listener(signature, self.app)
@@ -250,15 +253,20 @@ class Flow:
             The execution: its state, result and error.
 
         Raises:
-            ValueError: No such task is registered.
+            ValueError: No such task is registered, or an argument is not valid.
             kombu.exceptions.EncodeError: The serializer refuses an argument.
         """
         __tracebackhide__ = True
         found = self.app.tasks[self._name(task)]
+        if not isinstance(retries, int) or isinstance(retries, bool) or retries < 0:
+            raise ValueError(f"retries={retries!r} must be a whole number, 0 or more")
+        if headers is not None and not isinstance(headers, Mapping):
+            raise ValueError(f"headers={headers!r} must be a dict of the request's attributes")
         told = {**(headers or {}), "retries": retries}
         id_ = self._mode.perform(found, args, kwargs, told)
         self._raise_broken()
-        return next(e for e in reversed(self.history.executions()) if e.id == id_)
+        # The first: in `eager` a retry runs within the attempt that asks for it.
+        return next(e for e in self.history.executions() if e.id == id_)
 
     def pending(self, task: Any = None) -> list[Message]:
         """What waits in queues or for its ETA, of one task or of all."""
@@ -305,8 +313,15 @@ class Flow:
         return enqueued(self.history, self._enqueued(task, wanted))
 
     def assert_not_enqueued(self, task: Any, **wanted: Any) -> None:
-        """Assert that a task was not published with what is named."""
+        """Assert that a task was not published with what is named.
+
+        Raises:
+            CeleryflowAssertionError: It was; the publications are listed.
+            ValueError: A keyword is unknown, or is ``times``.
+        """
         __tracebackhide__ = True
+        if "times" in wanted:
+            raise ValueError("times= has no place here; assert_enqueued(…, times=…) counts")
         enqueued(self.history, self._enqueued(task, {**wanted, "times": 0}))
 
     @contextmanager
@@ -338,7 +353,12 @@ class Flow:
             CeleryflowAssertionError: It was not; the timeline is shown.
         """
         __tracebackhide__ = True
-        check_ran(self.history, self._name(task), times=times, state=state)
+        name = self._name(task)
+
+        def waiting() -> list[str]:
+            return [message.label for message in self._mode.messages() if message.task == name]
+
+        check_ran(self.history, name, times=times, state=state, waiting=waiting)
 
     def assert_not_ran(self, task: Any) -> None:
         """Assert that a task was not executed."""

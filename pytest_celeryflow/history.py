@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, overload
 
-__all__ = ["KINDS", "Event", "Execution", "History", "Opaque"]
+__all__ = ["ENDINGS", "KINDS", "Event", "Execution", "History", "Opaque"]
 
 #: Every kind of event, in the order in which a task usually meets them.
 KINDS = (
@@ -50,6 +51,9 @@ ENDS = {
     "revoked": "REVOKED",
     "lost": "LOST",
 }
+
+#: The states in which an execution can end.
+ENDINGS = tuple(_ENDS.values())
 
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{4,}")
 
@@ -98,6 +102,8 @@ class Event:
         shown = {k: v for k, v in self.details.items() if k not in _VOLATILE}
         if isinstance(chord := shown.get("chord"), Mapping):  # the body is named by its id
             shown["chord"] = {k: v for k, v in chord.items() if k != "body"}
+        if self.kind == "published" and isinstance(wait := shown.get("countdown"), int | float):
+            shown["countdown"] = math.ceil(wait)  # what is left of it, by a real clock
         return f"{self.kind} {self.label} {self.worker} {self.execution} {_canonical(shown)}"
 
 

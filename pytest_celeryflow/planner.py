@@ -39,6 +39,8 @@ class Faults:
     def __init__(self, mode: Mode, name_of: Callable[[Any], str], stack: ExitStack) -> None:
         self._mode, self._name_of, self._stack = mode, name_of, stack
         self._planned: list[Fault] = []
+        #: How much had happened when each was planned, by its `id`.
+        self._began: dict[int, int] = {}
         #: The broker's: ``flow.faults.broker.down(for_="30s")``.
         self.broker = BrokerFaults(self)
         #: The result store's: ``down(for_="30s")``, ``fail(op="store_result")``.
@@ -161,7 +163,9 @@ class Faults:
         if kills not in at.victims:
             valid = ", ".join(map(repr, at.victims))
             raise ValueError(f"kills={kills!r} is not one of {valid}, who have the task at {at.name}")
-        common = self._common(task, times, nth, optional)
+        common = self._counted(times, nth, optional)
+        if task is not None:
+            common["task"] = self._name_of(task)
         after = None if restart_after is None else seconds(restart_after, argument="restart_after")
         return self._plan(vocabulary.Crash(**common, at=at, victim=kills, restart_after=after))
 
@@ -247,10 +251,13 @@ class Faults:
         mine = [event for event in history if event.task == fault.task]
         published = sum(event.kind == "published" for event in mine)
         started = sum(event.kind == "started" for event in mine)
-        said = (
-            f"the task was published {_times(published)} and executed {_times(started)} "
-            "while the flow was open"
-        )
+        too_early = mine and mine[-1].number < self._began[id(fault)]
+        when = "before the fault was planned" if too_early else "while the flow was open"
+        said = f"the task was published {_times(published)} and executed {_times(started)} {when}"
+        if not mine:
+            return f"the task was neither published nor executed {when}"
+        if too_early:
+            return f"{said}; plan it before the workflow runs"
         if isinstance(fault, vocabulary.Crash) and started:
             task = self._mode.app.tasks[fault.task]
             if fault.at is CrashPoint.BEFORE_LATE_ACK and not task.acks_late:
@@ -260,12 +267,14 @@ class Faults:
     def _common(
         self, task: Any, times: int | None, nth: int | None, optional: bool
     ) -> dict[str, Any]:
+        return {"task": self._name_of(task), **self._counted(times, nth, optional)}
+
+    def _counted(self, times: int | None, nth: int | None, optional: bool) -> dict[str, Any]:
         for name, value in (("times", times), ("nth", nth)):
             whole = isinstance(value, int) and not isinstance(value, bool)
             if value is not None and (not whole or value < 1):
                 raise ValueError(f"{name}={value!r} must be a whole number, 1 or more, or None")
-        named = None if task is None else self._name_of(task)
-        return {"task": named, "times": times, "nth": nth, "optional": optional}
+        return {"times": times, "nth": nth, "optional": optional}
 
     def _plan(self, fault: F) -> F:
         if self._mode.name not in fault.modes:
@@ -278,6 +287,7 @@ class Faults:
         fault.withdraw = planned.close
         planned.enter_context(self._mode.injected(fault))
         self._planned.append(fault)
+        self._began[id(fault)] = len(self._mode.recorder.history)
         return fault
 
 
@@ -340,7 +350,7 @@ class BackendFaults:
         """
         if op not in vocabulary.OPERATIONS:
             raise ValueError(f"op={op!r} is not one of {', '.join(vocabulary.OPERATIONS)}")
-        common = self._faults._common(None, times, nth, optional)
+        common = self._faults._counted(times, nth, optional)
         return self._faults._plan(vocabulary.BackendFail(**common, op=op))
 
 

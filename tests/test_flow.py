@@ -149,6 +149,19 @@ def test_perform_runs_one_task(app, add, context):
 
 
 @EVERY
+def test_perform_is_one_attempt(app, context):
+    """A task that wants a retry: that attempt, and why; what it publishes waits."""
+
+    @app.task(name="shop.again", bind=True, max_retries=3)
+    def again(self):
+        raise self.retry(exc=ConnectionError("down"), countdown=60)
+
+    with context(app) as flow:
+        told = flow.perform(again, retries=2)
+    assert (told.state, told.retries, str(told.error)) == ("RETRY", 2, "down")
+
+
+@EVERY
 def test_perform_tells_of_a_failure(app, fail, context):
     """Nothing is raised."""
     with context(app) as flow:

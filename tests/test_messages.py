@@ -1,5 +1,7 @@
 """The words of failures, golden: each is what a person reads first."""
 
+from datetime import timedelta
+
 import pytest
 from celery import chord, group
 from celery.exceptions import Ignore
@@ -16,7 +18,7 @@ def test_nothing_was_enqueued(app, add):
     with simulate(app) as flow, pytest.raises(CeleryflowAssertionError) as failed:
         flow.assert_enqueued(add, args=(1, 2))
     assert _message(failed) == (
-        "add was not enqueued like this\n"
+        "add was not enqueued\n"
         "\n"
         "Expected: add(args=(1, 2))\n"
         "Instead:  nothing was enqueued at all. Was the canvas published, with\n"
@@ -53,6 +55,79 @@ def test_enqueued_too_often(app, add):
     assert len(failed.value.actual) == 3
 
 
+def test_enqueued_were_others(app, add):
+    """What was enqueued instead is counted by task."""
+
+    @app.task(name="shop.ship")
+    def ship():
+        return None
+
+    with simulate(app) as flow:
+        group(add.s(i, i) for i in range(12)).apply_async()
+        with pytest.raises(CeleryflowAssertionError) as failed:
+            flow.assert_enqueued(ship, times=2)
+        flow.drain()
+    assert _message(failed) == (
+        "ship was not enqueued, and should have been twice\n"
+        "\n"
+        "Expected: ship()\n"
+        "Instead:  no ship at all; enqueued were add (12 times)"
+    )
+
+
+def test_enqueued_for_another_moment(app, add):
+    """An ETA is a moment, and is written as one."""
+    with simulate(app) as flow:
+        add.apply_async((1, 2), eta=flow.clock.now + timedelta(hours=2))
+        with pytest.raises(CeleryflowAssertionError) as failed:
+            flow.assert_enqueued(add, eta=flow.clock.now + timedelta(hours=1), countdown="1h")
+        flow.drain()
+    assert _message(failed) == (
+        "add was not enqueued like this\n"
+        "\n"
+        "Expected: add(eta='2026-01-01T01:00:00+00:00', countdown=3600.0)\n"
+        "Instead:  add#1(eta='2026-01-01T02:00:00+00:00', countdown=7200.0)   differs in eta, "
+        "countdown"
+    )
+
+
+def test_did_not_run_because_nobody_let_it(app, add):
+    """`delay` alone only enqueues: it says what works it off."""
+    with simulate(app) as flow:
+        add.delay(1, 2)
+        with pytest.raises(CeleryflowAssertionError) as failed:
+            flow.assert_ran(add, times=2)
+        flow.drain()
+    assert _message(failed) == (
+        "add did not run, and should have run twice\n"
+        "\n"
+        "Expected: add runs twice\n"
+        "Instead:  it did not run; add#1 still waits\n"
+        "Next:     flow.drain() does what waits; flow.run() publishes and does it.\n"
+        "\n"
+        "nothing happened"
+    )
+
+
+def test_ran_too_often(app, add):
+    """Counts, with the state of each."""
+    with simulate(app) as flow:
+        flow.run(add.s(1, 2))
+        with pytest.raises(CeleryflowAssertionError) as failed:
+            flow.assert_ran(add, times=0)
+        with pytest.raises(CeleryflowAssertionError) as other:
+            flow.assert_ran(add, state="FAILURE")
+    assert _message(failed).splitlines()[:4] == [
+        "add ran once, and should not have run",
+        "",
+        "Expected: add runs 0 times",
+        "Instead:  add#1 SUCCESS",
+    ]
+    assert _message(other).splitlines()[0] == (
+        "add did not run with state FAILURE, and should have run"
+    )
+
+
 def test_did_not_run(app, add):
     """Says what did."""
 
@@ -65,7 +140,7 @@ def test_did_not_run(app, add):
         with pytest.raises(CeleryflowAssertionError) as failed:
             flow.assert_ran(notify)
     assert _message(failed) == (
-        "notify ran never, not at least once\n"
+        "notify did not run, and should have run\n"
         "\n"
         "Expected: notify runs at least once\n"
         "Instead:  it did not run; add#1 did\n"

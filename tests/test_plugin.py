@@ -287,7 +287,7 @@ def test_fault_that_never_struck_fails_the_test(run):
         [
             "the fault drop(inc) never struck",
             "Expected: the task is published",
-            "Instead:  the task was published 0 times and executed 0 times while the flow was open",
+            "Instead:  the task was neither published nor executed while the flow was open",
             "Next:     repair the test, or plan the fault with optional=True.",
         ]
     )

@@ -16,7 +16,7 @@ import pytest
 from freezegun import freeze_time
 
 from pytest_celeryflow import CeleryflowError, WorkflowStalled, run_eager, run_worker, simulate
-from pytest_celeryflow.durations import seconds
+from pytest_celeryflow.durations import duration, seconds
 
 START = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 
@@ -346,3 +346,21 @@ def test_a_module_first_seen_frozen_is_virtual_later(app, monkeypatch):
         pass
     with simulate(app) as flow:
         assert module.datetime.now(datetime.UTC) == flow.clock.now
+
+
+@pytest.mark.parametrize(
+    ("seconds_", "said"),
+    [
+        (0.0004, "0s"),
+        (0.25, "250ms"),
+        (0.99972, "0.9997s"),
+        (1.5, "1.5s"),
+        (59.998, "1m"),
+        (60, "1m"),
+        (7500, "2h 5m"),
+        (-3, "-3s"),
+    ],
+)
+def test_durations_are_written_as_people_say_them(seconds_, said):
+    """Rounding never yields a unit too many."""
+    assert duration(seconds_) == said

@@ -32,6 +32,8 @@ _MARKS = {
     "fault": "⚡",
 }
 _LONG = 60
+#: Longer than values: what Celery says of a lost process has to fit.
+_LONG_ERROR = 90
 
 
 def timeline(history: History, *, began: float = 0.0, limit: int = 200) -> str:
@@ -140,7 +142,7 @@ def _error(error: Any) -> str:
     if isinstance(error, BaseException):
         kind, text = type(error).__name__, str(error)
         named = text.startswith(f"{kind}(")  # billiard's say their own name
-        return _cut(text if named else f"{kind}: {text}".rstrip(": "))
+        return _cut(text if named else f"{kind}: {text}".rstrip(": "), _LONG_ERROR)
     return _short(error)
 
 
@@ -151,6 +153,6 @@ def _short(value: Any) -> str:
         return f"<{type(value).__name__}>"
 
 
-def _cut(text: str) -> str:
+def _cut(text: str, limit: int = _LONG) -> str:
     text = " ".join(text.split())
-    return text if len(text) <= _LONG else text[: _LONG - 1] + "…"
+    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -150,6 +150,17 @@ def test_every_crash_point_is_reached_once_by_a_task_that_acknowledges_late(shop
         assert fault.fired == 1
 
 
+def test_a_fault_that_is_planned_too_late(shop):
+    """The task ran before; it says so, and what to do."""
+    with pytest.raises(CeleryflowAssertionError) as failed, simulate(shop.app) as flow:
+        flow.run(shop.charge.s(1))
+        flow.faults.fail(shop.charge, KeyError("x"))
+    assert str(failed.value).splitlines()[3] == (
+        "Instead:  the task was published once and executed once before the fault was planned; "
+        "plan it before the workflow runs"
+    )
+
+
 def test_vocabulary_is_what_the_interface_names():
     """Nothing is missing, nothing is there twice."""
     assert [kind.name for kind in KINDS] == [
