@@ -145,6 +145,8 @@ class Flow:
             except Exception as exc:
                 # Eagerly, a task's own failure can escape from publishing (a chain does it).
                 if not _failed_with(recorder.history[first:], exc):
+                    for came in hooks.came:
+                        came(signature, exc)
                     raise
                 raised = exc
         try:
@@ -170,6 +172,8 @@ class Flow:
         )
         if self._explored:
             self._verdicts |= run.verdict.kinds
+        for came in hooks.came:
+            came(signature, run)
         return run
 
     def _signature(self, canvas: Any) -> Any:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
-from pytest_celeryflow import plugin_explore, plugin_lint
+from pytest_celeryflow import plugin_compare, plugin_explore, plugin_lint
 from pytest_celeryflow.errors import CeleryflowAssertionError, CeleryflowError
 
 if TYPE_CHECKING:
@@ -29,9 +29,10 @@ if TYPE_CHECKING:
 MODES = {"eager": "run_eager", "worker": "run_worker", "sim": "simulate"}
 
 _MARKER = (
-    "celeryflow(mode=None, modes=None, **options): run a test that uses the fixture `celeryflow` "
-    f"in a mode ({', '.join(MODES)}) or, parametrised, in several; options are those of "
-    "simulate(), run_worker() and run_eager()."
+    "celeryflow(mode=None, modes=None, compare=False, ignore=(), **options): run a test that uses "
+    f"the fixture `celeryflow` in a mode ({', '.join(MODES)}) or, parametrised, in several; "
+    "compare=True runs it once in each, and fails if they differ in what is not in ignore; "
+    "options are those of simulate(), run_worker() and run_eager()."
 )
 
 
@@ -52,7 +53,8 @@ def pytest_addoption(
     ):
         group.addoption(f"--celeryflow-{name}", type=kind, default=None, help=text)
         parser.addini(f"celeryflow_{name.replace('-', '_')}", text, default=None)
-    for name, part in (("explore", plugin_explore), ("lint", plugin_lint)):
+    parts = (("compare", plugin_compare), ("explore", plugin_explore), ("lint", plugin_lint))
+    for name, part in parts:
         pluginmanager.register(part, f"celeryflow_{name}")  # with options of its own
     parser.addini(
         "celeryflow_app", "the app under test, as module:attribute, such as proj.celery:app"
@@ -65,7 +67,7 @@ def pytest_configure(config: pytest.Config) -> None:
     mode = option(config, "mode")
     if mode is not None:
         _check_mode("celeryflow-mode", mode)
-    for each in _modes_option(config):
+    for each in modes_option(config):
         _check_mode("celeryflow-modes", each)
     seed(config)
 
@@ -77,7 +79,8 @@ def option(config: pytest.Config, name: str) -> Any:
     return given if given is not None else (config.getini(ini) or None)
 
 
-def _modes_option(config: pytest.Config) -> list[str]:
+def modes_option(config: pytest.Config) -> list[str]:
+    """The modes that ``--celeryflow-modes`` names."""
     return [m.strip() for m in str(option(config, "modes") or "").split(",") if m.strip()]
 
 
@@ -98,8 +101,12 @@ def _check_mode(where: str, mode: Any) -> None:
 # --- the marker ---
 
 
-def _marked(node: pytest.Item) -> dict[str, Any]:
-    """The keywords of all `celeryflow` markers on a test, the nearest winning."""
+def marked(node: pytest.Item) -> dict[str, Any]:
+    """The keywords of all `celeryflow` markers on a test, the nearest winning.
+
+    Raises:
+        pytest.UsageError: One has positional arguments.
+    """
     told: dict[str, Any] = {}
     for marker in reversed(list(node.iter_markers("celeryflow"))):
         if marker.args:
@@ -120,14 +127,14 @@ def _accepts(mode: str) -> list[str]:
 
 
 def _keywords() -> list[str]:
-    names = dict.fromkeys(["mode", "modes"])
+    names = dict.fromkeys(["mode", "modes", *plugin_compare.KEYWORDS])
     for mode in MODES:
         names |= dict.fromkeys(_accepts(mode))
     return list(names)
 
 
 def _check_marker(item: pytest.Item) -> None:
-    told = _marked(item)
+    told = marked(item)
     valid = _keywords()
     for name in told:
         if name not in valid:
@@ -138,7 +145,8 @@ def _check_marker(item: pytest.Item) -> None:
     if told.get("mode") is not None:
         mode = told["mode"]
         _check_mode(f"{item.nodeid}: marker celeryflow(mode=…)", mode)
-        unfit = [n for n in told if n not in ("mode", "modes", *_accepts(mode))]
+        own = ("mode", "modes", *plugin_compare.KEYWORDS)
+        unfit = [n for n in told if n not in (*own, *_accepts(mode))]
         if unfit:
             raise pytest.UsageError(
                 f"{item.nodeid}: mode {mode!r} has no keyword {unfit[0]!r}; valid are "
@@ -152,6 +160,7 @@ def _check_marker(item: pytest.Item) -> None:
         )
     for each in modes or ():
         _check_mode(f"{item.nodeid}: marker celeryflow(modes=…)", each)
+    plugin_compare.check(item, told)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -168,13 +177,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a test in several modes, where the marker or the option asks for it."""
     if "celeryflow" not in metafunc.fixturenames:
         return
+    if plugin_compare.is_compared(metafunc.definition):
+        return
     told: dict[str, Any] = {}
     for marker in reversed(list(metafunc.definition.iter_markers("celeryflow"))):
         told |= marker.kwargs
     modes = told.get("modes")
     explored = plugin_explore.is_explored(metafunc.definition)
     if modes is None and told.get("mode") is None and not explored:
-        modes = _modes_option(metafunc.config)
+        modes = modes_option(metafunc.config)
     if modes and not isinstance(modes, str):
         metafunc.parametrize("celeryflow", list(modes), indirect=True, ids=map(str, modes))
 
@@ -222,30 +233,30 @@ def _import_app(path: str) -> Celery:
 @pytest.fixture
 def celeryflow(request: pytest.FixtureRequest, celeryflow_app: Celery) -> Iterator[Flow]:
     """A `Flow` in the mode that the marker, the command line or the ini file names."""
-    if plugin_explore.is_explored(request.node):
-        yield None  # type: ignore[misc] # each schedule brings its own
+    if plugin_explore.is_explored(request.node) or plugin_compare.is_compared(request.node):
+        yield None  # type: ignore[misc] # each schedule, or each mode, brings its own
         return
-    told = _marked(request.node)
+    told = marked(request.node)
     mode = getattr(request, "param", None) or told.get("mode") or option(request.config, "mode")
-    yield from _opened(mode or "sim", celeryflow_app, request, told)
+    yield from opened(mode or "sim", celeryflow_app, request, told)
 
 
 @pytest.fixture
 def celeryflow_eager(request: pytest.FixtureRequest, celeryflow_app: Celery) -> Iterator[Flow]:
     """A `Flow` in mode ``eager``."""
-    yield from _opened("eager", celeryflow_app, request, _marked(request.node))
+    yield from opened("eager", celeryflow_app, request, marked(request.node))
 
 
 @pytest.fixture
 def celeryflow_worker(request: pytest.FixtureRequest, celeryflow_app: Celery) -> Iterator[Flow]:
     """A `Flow` in mode ``worker``."""
-    yield from _opened("worker", celeryflow_app, request, _marked(request.node))
+    yield from opened("worker", celeryflow_app, request, marked(request.node))
 
 
 @pytest.fixture
 def celeryflow_sim(request: pytest.FixtureRequest, celeryflow_app: Celery) -> Iterator[Flow]:
     """A `Flow` in mode ``sim``."""
-    yield from _opened("sim", celeryflow_app, request, _marked(request.node))
+    yield from opened("sim", celeryflow_app, request, marked(request.node))
 
 
 def _fitting(mode: str, told: Mapping[str, Any]) -> dict[str, Any]:
@@ -254,12 +265,20 @@ def _fitting(mode: str, told: Mapping[str, Any]) -> dict[str, Any]:
 
 def options_of(item: pytest.Item) -> dict[str, Any]:
     """What the marker `celeryflow` of a test says for `simulate`."""
-    return _fitting("sim", _marked(item))
+    return _fitting("sim", marked(item))
 
 
-def _opened(
+def opened(
     mode: str, app: Celery, request: pytest.FixtureRequest, told: Mapping[str, Any]
 ) -> Iterator[Flow]:
+    """A flow in a mode, with the options of the marker that are for this mode.
+
+    Args:
+        mode: One of `MODES`.
+        app: The app under test.
+        request: That of the test.
+        told: The keywords of the marker.
+    """
     options = _fitting(mode, told)
     if mode == "sim":
         options.setdefault("seed", seed(request.config))
@@ -339,6 +358,9 @@ def pytest_runtest_makereport(
         story = plugin_explore.section(item)
         if story is not None and report.when == "call":
             report.sections.append(("celeryflow: the smallest schedule that fails", story))
+        return report
+    if report.failed and plugin_compare.is_compared(item):
+        report.sections.extend(plugin_compare.sections(item) if report.when == "call" else ())
         return report
     flows = _recent_flows() if report.failed else []
     if flows:

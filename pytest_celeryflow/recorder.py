@@ -386,6 +386,9 @@ class Recorder(Books):
             id_ = f"{failed}/errback-{number}"
             where = self._where()
             workflow = self._workflow_of.get(failed)
+            if workflow is None:  # the body of a chord that fails before it is published
+                running = self._running.get(get_ident())
+                workflow = self._workflow_of.get(running[-1][0]) if running else None
             if workflow is not None:
                 self.adopt(id_, workflow)
                 workflow.executions += 1

@@ -1,7 +1,9 @@
 """`compare_modes`: what differs between modes, as a table."""
 
+import datetime
+
 import pytest
-from celery import chord
+from celery import chord, group
 
 from pytest_celeryflow import compare_modes
 
@@ -39,15 +41,143 @@ def test_what_a_step_returns_is_not_serialised_eagerly(app, kind):
     )
 
 
-def test_where_an_exception_is_raised(app, add):
-    """Eagerly, out of publishing a chain; the type is the same."""
-
+@pytest.fixture
+def boom(app):
     @app.task(name="shop.boom")
-    def boom(value):
+    def boom(value=None):
         raise ZeroDivisionError("boom")
 
+    return boom
+
+
+def _row(found, what):
+    return next((dict(d.seen) for d in found.differences if d.what == what), None)
+
+
+def test_where_an_exception_is_raised(app, add, boom):
+    """Eagerly out of publishing, when the chain goes on after the task that raises."""
     found = compare_modes(app, add.s(1, 2) | boom.s() | add.s(1))
-    assert all(type(run.error) is ZeroDivisionError for run in found.runs.values())
+    assert [d.aspect for d in found.differences] == ["raised"]
+    assert _row(found, "raised") == {
+        "eager": "by apply_async(), in boom",
+        "worker": "by result.get(), in boom",
+        "sim": "by result.get(), in boom",
+    }
+
+
+def test_an_exception_that_no_task_raised(app, add):
+    """An expired task is never executed, but eagerly."""
+    past = datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC)
+    found = compare_modes(app, add.s(1, 2).set(expires=past), ("eager", "sim"))
+    assert _row(found, "raised") == {"eager": "–", "sim": "by result.get(), in no task"}
+    assert _row(found, "executions of add") == {"eager": "1", "sim": "0"}
+
+
+def test_errbacks_that_are_called(app, add, boom):
+    """The body's, when the header fails: not eagerly."""
+
+    @app.task(name="shop.on_error")
+    def on_error(request, exc, traceback):
+        pass
+
+    @app.task(name="shop.total")
+    def total(numbers):
+        return sum(numbers)
+
+    canvas = chord([add.s(1, 2), boom.s()], total.s().on_error(on_error.s()))
+    found = compare_modes(app, canvas, ("eager", "worker"))
+    assert _row(found, "errback on_error called") == {"eager": "never", "worker": "once"}
+    assert not any("executions of on_error" in d.what for d in found.differences)
+
+
+def test_an_errback_with_a_message_of_its_own_counts_too(app, boom):
+    """One that takes the id of the failed task is published; twice is twice."""
+
+    @app.task(name="shop.on_error_id")
+    def on_error_id(task_id):
+        pass
+
+    @app.task(name="shop.replaced", bind=True)
+    def replaced(self):
+        raise self.replace(boom.s())
+
+    canvas = replaced.s()
+    canvas.link_error(on_error_id.s())
+    found = compare_modes(app, canvas, ("eager", "sim"))
+    assert _row(found, "errback on_error_id called") == {"eager": "twice", "sim": "once"}
+
+
+def test_order_that_is_turned_round(app, add):
+    """Eagerly a task that is published runs before its publisher goes on."""
+
+    @app.task(name="shop.asks")
+    def asks():
+        add.delay(1, 2)
+
+    @app.task(name="shop.first")
+    def first():
+        return 1
+
+    found = compare_modes(app, group(first.s() | asks.si(), first.si() | first.si()), ("eager", "sim"))
+    assert _row(found, "order of add and first") is None
+    found = compare_modes(
+        app,
+        group(asks.s(), first.s()),
+        ("eager", "sim"),
+        options={"sim": {"concurrency": 1}},
+    )
+    assert _row(found, "order of add and first") == {"eager": "add first", "sim": "first first"}
+
+
+def test_arguments_of_all_executions_count(app, add, kind):
+    """Not those of the first alone."""
+
+    @app.task(name="shop.pair")
+    def pair():
+        return (1, 2)
+
+    found = compare_modes(app, group(kind.s(1), pair.s() | kind.s()), ("eager", "sim"))
+    assert _row(found, "arguments of kind") == {
+        "eager": "(int) or (tuple[int])",
+        "sim": "(int) or (list[int])",
+    }
+
+
+def test_publishing_that_raises(app, add, kind):
+    """Kept as what it raised, in that mode."""
+    found = compare_modes(app, add.s(1, 2) | kind.si(object()), ("eager", "sim"))
+    assert _row(found, "state") == {"eager": "SUCCESS", "sim": "never published"}
+    assert isinstance(found.runs["sim"], Exception)
+
+
+@pytest.mark.parametrize("ignore", [("value", "arguments"), ["value", "arguments of kind"]])
+def test_what_is_ignored_is_told_as_accepted(app, kind, ignore):
+    """It differs, and the comparison is the same all the same."""
+
+    @app.task(name="shop.pair")
+    def pair():
+        return (1, 2)
+
+    found = compare_modes(app, pair.s() | kind.s(), ("eager", "sim"), ignore=ignore)
+    assert found.same
+    assert [d.what for d in found.accepted] == ["value", "arguments of kind"]
+    assert str(found) == "the same in eager, sim, but for value, arguments of kind"
+
+
+@pytest.mark.parametrize(
+    ("ignore", "message"),
+    [
+        (("speed",), "'speed' is not one of 'value', 'state'"),
+        (("order of add",), "'order of add' is not one of"),
+        ("value", "ignore='value' must be a tuple of 'value', 'state'"),
+        (("retries of ad",), "'retries of ad' names a task that was not executed; executed were add"),
+    ],
+)
+def test_what_cannot_be_ignored(app, add, ignore, message):
+    """It lists what can."""
+    with pytest.raises(ValueError) as refused:
+        compare_modes(app, add.s(1, 2), ("eager", "sim"), ignore=ignore)
+    assert message in str(refused.value)
 
 
 def test_time_and_retries(app):
