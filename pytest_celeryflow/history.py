@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, overload
 
-__all__ = ["ENDINGS", "KINDS", "Event", "Execution", "History", "Opaque"]
+__all__ = ["ENDINGS", "ENDS", "KINDS", "Event", "Execution", "History", "Opaque"]
 
 #: Every kind of event, in the order in which a task usually meets them.
 KINDS = (
@@ -53,7 +53,7 @@ ENDS = {
 }
 
 #: The states in which an execution can end.
-ENDINGS = tuple(_ENDS.values())
+ENDINGS = tuple(ENDS.values())
 
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{4,}")
 
