@@ -224,11 +224,13 @@ def _walk(
 def _disorder(run: Run, order: list[tuple[str, str]]) -> Iterator[str]:
     """Promises that were broken."""
     begun: dict[str, float] = {}
+    # An errback of a chord's body may be called for a body that never was published.
+    known = {e.id for e in run.history}
     for place, execution in enumerate(run.executions):
         begun.setdefault(execution.id, place)
         if execution.parent in begun and begun[execution.parent] > place:
             yield f"{execution.label} began before the task that published it"
-        if execution.parent is not None and execution.parent not in begun:
+        if execution.parent in known and execution.parent not in begun:
             yield f"{execution.label} began before the task that published it"
     counted = Counter(e.task for e in run.executions)
     for a, b in order:
