@@ -142,7 +142,12 @@ class Job(ApplyResult):
     @property
     def acks_late(self) -> bool:
         """Whether the worker acknowledges the task when the pool is done with it."""
-        return bool(self._callback.__self__.task.acks_late)
+        return bool(self.request.task.acks_late)
+
+    @property
+    def request(self) -> Any:
+        """Celery's request (`celery/worker/request.py:Request`), whose methods are called back."""
+        return self._callback.__self__
 
     def lose(self, reason: str) -> NoReturn:
         """Kill the process that the code runs in, as from outside: nothing more of it happens.
@@ -342,8 +347,17 @@ class SimPool(BasePool):
             yield self.waiting[0]
 
     def start_job(self, job: Job) -> None:
-        """Give a waiting job a slot and let it run until it first waits."""
+        """Give a waiting job a slot and let it run until it first waits.
+
+        With prefork a request waits for a slot before it is asked whether it was revoked or has
+        expired (`celery/worker/worker.py:WorkController._process_task_sem`, then
+        `Request.execute_using_pool`); here it was asked when it came, so it is asked again.
+        """
         self.waiting.remove(job)
+        self.world.attend(self.worker)
+        if job.request.revoked():
+            job.end()
+            return
         job.slot = self.slots.index(None)
         self.slots[job.slot] = job
         job.fiber = Fiber(
