@@ -4,7 +4,13 @@ import time
 
 import pytest
 from celery import chord, group
-from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded, TimeLimitExceeded
+from celery.exceptions import (
+    Ignore,
+    Reject,
+    SoftTimeLimitExceeded,
+    TaskRevokedError,
+    TimeLimitExceeded,
+)
 
 from pytest_celeryflow import WorkflowStalled, run_worker, simulate
 
@@ -545,3 +551,23 @@ def test_a_task_that_is_defined_while_the_worker_runs(app, mode):
             return x + 1
 
         assert flow.run(late_comer.s(1) | late_comer.s()).value == 3
+
+
+def test_a_task_that_expires_while_it_waits_for_a_slot_is_not_run(app, add, nap):
+    """With prefork, Celery asks when there is a slot (seen on a real worker)."""
+    with simulate(app, concurrency=1) as flow:
+        run = flow.run(group(nap.s(60), add.s(1, 2).set(expires=10)))
+        assert isinstance(run.error, TaskRevokedError)
+        flow.assert_not_ran(add)
+        assert flow.run(add.s(1, 2)).value == 3  # the slot is free again
+
+
+def test_a_task_that_is_revoked_while_it_waits_for_a_slot_is_not_run(app, add, nap):
+    """Likewise, without ``terminate``."""
+    with simulate(app, concurrency=1) as flow:
+        nap.delay(60)
+        waiting = add.delay(1, 2)
+        flow.clock.at("30s", waiting.revoke)
+        flow.drain()
+        assert waiting.state == "REVOKED"
+        flow.assert_not_ran(add)

@@ -37,6 +37,7 @@ class Seen:
         claims: Claim of the workflow -> whether it holds.
         run: The run itself; of a periodic job there is none.
         elapsed: Seconds it took.
+        shape: What came about, as `str`; nothing in ``eager``, where nothing is published.
     """
 
     end: Any
@@ -44,6 +45,7 @@ class Seen:
     claims: Mapping[str, bool]
     run: Run | None
     elapsed: float
+    shape: str = ""
 
 
 def opened(
@@ -103,6 +105,7 @@ def seen(workflow: Workflow, flow: Flow, directory: Path) -> Seen:
         claims={claim: _holds(holds, run) for claim, holds in workflow.claims.items()},
         run=run,
         elapsed=run.elapsed,
+        shape="" if flow.mode == "eager" else str(run.shape).replace(str(directory), "world"),
     )
 
 
