@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from celery import Celery
+from celery.app.backends import BACKEND_ALIASES
 
 from pytest_celeryflow.borrow import check_config
 from pytest_celeryflow.broker.semantics import SEMANTICS
@@ -133,7 +134,9 @@ def run_worker(
         broker: ``"memory"``, in the process; ``"redis"`` or ``"rabbitmq"``, a server that is
             found or started (`services.find_redis`, `services.find_rabbitmq`); or the URL of
             one. The test keeps to a name space of its own there.
-        backend: ``"memory"``, ``"redis"`` or the URL of a Redis, likewise.
+        backend: ``"memory"``, ``"redis"`` or the URL of a Redis, likewise; or another
+            ``result_backend`` of Celery's, such as ``"rpc://"`` or ``"db+sqlite:///results"``,
+            which is used as it is: with Celery's own polling, and what it keeps is not removed.
         config: Settings to lay over the app's, by Celery's lower-case names.
         queues: As for `simulate`.
         timeout: The most real seconds that anything waits which names no timeout itself.
@@ -153,7 +156,8 @@ def run_worker(
     _one_of("pool", pool, ["threads", "solo"])
     _names_of_queues(queues)
     _server("broker", broker, ["memory", "redis", "rabbitmq"])
-    _server("backend", backend, ["memory", "redis"])
+    if not _own_backend(backend):
+        _server("backend", backend, ["memory", "redis"])
     options: dict[str, Any] = {
         "pool": pool,
         "concurrency": 1 if pool == "solo" else concurrency,
@@ -173,7 +177,8 @@ def _worker_mode(app: Celery, broker: str, backend: str, options: Mapping[str, A
         return WorkerMode(app, **options)
     from pytest_celeryflow.modes.remote import RemoteMode  # noqa: PLC0415 - loaded when used
 
-    return RemoteMode(app, broker=_found(broker), store=_found(backend), **options)
+    store = backend if _own_backend(backend) else _found(backend)
+    return RemoteMode(app, broker=_found(broker), store=store, **options)
 
 
 def _found(name: str) -> Any:
@@ -184,6 +189,14 @@ def _found(name: str) -> Any:
     if name == "rabbitmq" or name.startswith(_URLS["rabbitmq"]):
         return find_rabbitmq(url)
     return find_redis(url)
+
+
+def _own_backend(value: Any) -> bool:
+    """Whether a result backend is one of Celery's that is used as it is."""
+    if not isinstance(value, str) or "://" not in value or value.startswith(_URLS["redis"]):
+        return False
+    scheme = value.partition("://")[0].lower()
+    return scheme in BACKEND_ALIASES or scheme.partition("+")[0] in BACKEND_ALIASES
 
 
 def _server(name: str, value: Any, valid: Sequence[str]) -> None:

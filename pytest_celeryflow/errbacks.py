@@ -14,6 +14,7 @@ from typing import Any
 
 from celery import Celery
 from celery.app.task import Context
+from celery.backends.base import Backend
 from celery.canvas import Signature
 from celery.utils.threads import get_ident
 
@@ -24,17 +25,21 @@ __all__ = ["errbacks_recorded"]
 
 @contextmanager
 def errbacks_recorded(app: Celery, recorder: Recorder) -> Iterator[None]:
-    """Record what an app's backend calls in place when a task fails."""
-    backend = app.backend
-    call_errbacks, call = backend._call_task_errbacks, Signature.__call__
+    """Record what an app's backends call in place when a task fails.
+
+    Each thread can have a backend of its own (`Celery.backend`), so the class is changed.
+    """
+    call_errbacks, call = Backend._call_task_errbacks, Signature.__call__
     failing: dict[Any, str] = {}
 
-    def call_task_errbacks(request: Any, exc: Any, traceback: Any) -> Any:
+    def call_task_errbacks(self: Any, request: Any, exc: Any, traceback: Any) -> Any:
+        if self.app is not app:
+            return call_errbacks(self, request, exc, traceback)
         me = get_ident()
         outer = failing.get(me)
         failing[me] = request.id
         try:
-            return call_errbacks(request, exc, traceback)
+            return call_errbacks(self, request, exc, traceback)
         finally:
             if outer is None:
                 failing.pop(me, None)
@@ -52,10 +57,10 @@ def errbacks_recorded(app: Celery, recorder: Recorder) -> Iterator[None]:
         finally:
             failing[me] = failed
 
-    backend._call_task_errbacks = call_task_errbacks
+    Backend._call_task_errbacks = call_task_errbacks
     Signature.__call__ = call_signature
     try:
         yield
     finally:
         Signature.__call__ = call
-        del backend._call_task_errbacks
+        Backend._call_task_errbacks = call_errbacks

@@ -156,6 +156,9 @@ class Flow:
                 outcome = Outcome(_state(result), hung=str(exc))
         else:
             with mode.looking():
+                if raised is None:
+                    quiet = self._kept_no_result(workflow)
+                    mode.catch_up(lambda: not _is_unknown(result, _state(result), quiet))
                 outcome = self._outcome(result, workflow, raised)
         elapsed = mode.clock.elapsed - began
         self._raise_broken()

@@ -18,7 +18,7 @@ __all__ = ["PROPERTY", "pytest_addoption"]
 #: The property of a test that is told in the table: place, workflow, verdict, why.
 PROPERTY = "celeryflow_reference"
 
-_ROWS = pytest.StashKey[list[tuple[str, str, str, str]]]()
+_ROWS = pytest.StashKey[list[tuple[Any, ...]]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -38,14 +38,14 @@ class _Table:
     """Collects on the side where the summary is written."""
 
     def __init__(self, config: pytest.Config) -> None:
-        self._rows = config.stash[_ROWS] = []
+        self._rows: list[tuple[Any, ...]] = []
+        config.stash[_ROWS] = self._rows
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take what came with a report."""
         if report.when == "call":
-            self._rows += [
-                tuple(value) for name, value in report.user_properties if name == PROPERTY
-            ]  # type: ignore[misc] # four texts, as the tests record them
+            told: list[Any] = [value for name, value in report.user_properties if name == PROPERTY]
+            self._rows += [tuple(each) for each in told]
 
 
 @pytest.hookimpl(trylast=True)
@@ -63,7 +63,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
             terminalreporter.write_line(line)
 
 
-def table(rows: list[tuple[str, str, str]]) -> Iterator[str]:
+def table(rows: list[tuple[Any, ...]]) -> Iterator[str]:
     """The lines for one place: what does not work and why, and how many work."""
     rows = sorted(rows)
     name, said = (max(len(row[i]) for row in rows) for i in (0, 1))

@@ -8,7 +8,7 @@ asserts and never formats; whatever it cannot do it refuses in words.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from types import TracebackType
@@ -76,6 +76,9 @@ class Mode(Protocol):
     def settle(self, workflow: Workflow, timeout: float | None) -> None:
         """Work until a workflow is at rest: finished, or unable to go on."""
 
+    def catch_up(self, known: Callable[[], bool]) -> None:
+        """Let a result arrive that is on its way to the reader: until it is known, or a bound."""
+
     def drain(self, queue: str | None, limit: int | None) -> None:
         """Work until nothing is left, in one queue or in all, or for some executions."""
 
@@ -103,6 +106,9 @@ class Opening(ABC):
     @abstractmethod
     def _open(self, stack: ExitStack) -> None:
         """Set everything up, leaving with the stack how to undo it."""
+
+    def catch_up(self, known: Callable[[], bool]) -> None:  # noqa: B027 - rarely overridden
+        """Nothing: what is stored can be read at once."""
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:

@@ -6,6 +6,7 @@ space of its own on the server, and what bears its name is removed at the end.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 from uuid import uuid4
@@ -15,11 +16,20 @@ from kombu import Connection
 
 from pytest_celeryflow.borrow import is_configured
 from pytest_celeryflow.errors import UnsupportedFault
-from pytest_celeryflow.faults import BrokerDown, Drop, Duplicate, Fault, Redeliver
+from pytest_celeryflow.faults import (
+    BackendDown,
+    BackendFail,
+    BrokerDown,
+    Drop,
+    Duplicate,
+    Fault,
+    Redeliver,
+)
 from pytest_celeryflow.live.ledger import Ledger
 from pytest_celeryflow.modes.single import broker_settings, consume_too
 from pytest_celeryflow.modes.worker import WorkerMode
 from pytest_celeryflow.replacing import real_monotonic
+from pytest_celeryflow.results.lent import backends_closed, catch_up
 from pytest_celeryflow.services import RabbitMQ, Redis, own_keys
 from pytest_celeryflow.services.reaching import PATIENCE
 
@@ -37,15 +47,17 @@ class RemoteMode(WorkerMode):
 
     Args:
         broker: Where messages go; ``None``: they stay in the process.
-        store: Where results go; likewise.
+        store: Where results go; likewise. A text is a ``result_backend`` that is used as it is.
         arguments: See `WorkerMode`.
     """
 
     def __init__(
-        self, *arguments: Any, broker: Redis | RabbitMQ | None, store: Redis | None, **more: Any
+        self, *arguments: Any, broker: Redis | RabbitMQ | None, store: Redis | str | None, **more: Any
     ) -> None:
         super().__init__(*arguments, **more)
-        self._server, self._store = broker, store
+        self._server = broker
+        self._store = None if isinstance(store, str) else store
+        self._as_it_is = store if isinstance(store, str) else None
         self._ours: dict[str, dict[str, Any]] = {}
 
     def _open_broker(self, stack: ExitStack) -> dict[str, Any]:
@@ -75,6 +87,9 @@ class RemoteMode(WorkerMode):
         return {**settings, "broker_transport": SCHEME}
 
     def _open_store(self, stack: ExitStack) -> dict[str, Any]:
+        if self._as_it_is is not None:
+            stack.enter_context(backends_closed(self.app))
+            return {"result_backend": self._as_it_is}
         if self._store is None:
             return super()._open_store(stack)
         from pytest_celeryflow.results.waited import deprecations_not_raised  # noqa: PLC0415
@@ -85,10 +100,18 @@ class RemoteMode(WorkerMode):
         self._ours[options] = settings[options]
         return {"result_backend": settings["result_backend"]}
 
+    def catch_up(self, known: Callable[[], bool]) -> None:
+        """Read what a result backend sends, as ``rpc://`` does, and wait a little for it."""
+        if self._as_it_is is not None:
+            catch_up(self.app.backend, known)
+
     def _laid_over(self, config: dict[str, Any]) -> None:
         for name, ours in self._ours.items():
             theirs = self._config.get(name, self.app.conf[name]) or {}
             config[name] = {**theirs, **ours}
+
+    def _backend(self, stack: ExitStack) -> Callable[[], Any] | None:
+        return None if self._as_it_is is not None else super()._backend(stack)
 
     def _make_backend(self, stack: ExitStack) -> Any:
         if self._store is None:
@@ -145,6 +168,11 @@ class RemoteMode(WorkerMode):
         Raises:
             UnsupportedFault: It does.
         """
+        if self._as_it_is is not None and isinstance(fault, BackendDown | BackendFail):
+            raise UnsupportedFault(
+                f"mode 'worker' cannot do {fault.name} on the result backend {self._as_it_is!r}, "
+                "which is used as it is. It can with backend='memory', and so can mode 'sim'"
+            )
         if self._server is not None and isinstance(
             fault, Drop | Duplicate | Redeliver | BrokerDown
         ):

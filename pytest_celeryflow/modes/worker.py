@@ -99,7 +99,7 @@ class WorkerMode(Opening):
                 app,
                 mode=self.name,
                 config=config,
-                backend=lambda: self._watched(self._make_backend(stack)),
+                backend=self._backend(stack),
             )
         )
         later = partial(_later, stack)
@@ -150,6 +150,10 @@ class WorkerMode(Opening):
 
     def _laid_over(self, config: dict[str, Any]) -> None:
         """Change the settings, the user's among them, where they have to agree with ours."""
+
+    def _backend(self, stack: ExitStack) -> Callable[[], Any] | None:
+        """What makes the result backend of all threads; ``None``: each has the app's own."""
+        return lambda: self._watched(self._make_backend(stack))
 
     def _make_backend(self, stack: ExitStack) -> Any:
         """The result backend, for all threads; the app has its settings by now."""

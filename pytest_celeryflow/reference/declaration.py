@@ -99,6 +99,7 @@ class Workflow:
         takes: Seconds of virtual time in ``sim``.
         longest: The longest delay that it asks for, in seconds.
         differs: Mode or place -> what is otherwise there.
+        needs: What a result backend must be able to do for it, one of those in `limits`.
         places: Where it runs; those of `PLACES` that are left out are told in `elsewhere`.
         elsewhere: Why it does not run in the other places.
         workers: How many workers ``sim`` has.
@@ -122,6 +123,7 @@ class Workflow:
     takes: float = 0.0
     longest: float = 1.0
     differs: Mapping[str, Differs] = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
     places: tuple[str, ...] = ("eager", "worker", "sim")
     elsewhere: str = ""
     workers: int = 1

@@ -86,7 +86,9 @@ def _of_the_user(config: pytest.Config) -> Iterator[Place]:
         yield _own(config)
 
 
-def _place(name: str, broker: str, backend: str, settings: Mapping[str, Any] | None = None) -> Place:
+def _place(
+    name: str, broker: str, backend: str, settings: Mapping[str, Any] | None = None
+) -> Place:
     told = f"{_shown(broker)}, results in {_shown(backend)}"
     services = {
         "broker": broker,
@@ -107,7 +109,8 @@ def _own(config: pytest.Config) -> Place:
     try:
         app = getattr(import_module(module), attribute or "app")
     except (ImportError, AttributeError) as exc:
-        raise pytest.UsageError(f"{hint}: celeryflow_app={path!r} cannot be imported: {exc}") from None
+        reason = f"{hint}: celeryflow_app={path!r} cannot be imported: {exc}"
+        raise pytest.UsageError(reason) from None
     if not isinstance(app, Celery):
         raise pytest.UsageError(f"{hint}: celeryflow_app={path!r} is not a Celery app")
     broker, backend = str(app.conf.broker_url or "amqp://"), app.conf.result_backend

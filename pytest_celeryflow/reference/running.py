@@ -71,8 +71,8 @@ def opened(
     if place == "eager":
         return pytest_celeryflow.run_eager(app, config=config)
     if place == "process":
-        run_process = pytest_celeryflow.run_process  # type: ignore[attr-defined] # where it is
-        return run_process(_APP, concurrency=workflow.concurrency, config=config)  # type: ignore[no-any-return]
+        run_process: Any = getattr(pytest_celeryflow, "run_process")  # noqa: B009 - where it is
+        return run_process(_APP, concurrency=workflow.concurrency, config=config)
     told = dict(services or {})
     config = {**told.pop("config", {}), **config}
     return pytest_celeryflow.run_worker(

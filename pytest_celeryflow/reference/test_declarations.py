@@ -6,6 +6,7 @@ import pytest
 
 from pytest_celeryflow.reference.catalogue import WORKFLOWS, modules
 from pytest_celeryflow.reference.declaration import PLACES, SAME, Workflow
+from pytest_celeryflow.reference.limits import NEEDS
 
 workflows = pytest.mark.parametrize("workflow", WORKFLOWS, ids=str)
 
@@ -32,6 +33,7 @@ def test_a_difference_differs(workflow: Workflow) -> None:
 def test_places_exist_and_what_is_left_out_is_explained(workflow: Workflow) -> None:
     """A mode that a workflow does not run in is a decision with a reason."""
     assert set(workflow.places) <= set(PLACES)
+    assert set(workflow.needs) <= set(NEEDS)
     assert workflow.elsewhere or {"eager", "worker", "sim"} <= set(workflow.places)
 
 

@@ -1,9 +1,9 @@
 """`map`, `starmap` and `chunks`: many calls in one message.
 
-`map` and `starmap` run *all* calls in one task, one after the other, on one worker: cheap for many
-quick calls, slow for slow ones. Only that one task has a result, a time limit and retries.
-`chunks` makes one such task for each part of the list, which workers share. Called as it is, its
-parts run as a group; as one step of a chain, take its `.group()`.
+`map` and `starmap` run *all* calls in one task, one after the other, on one worker: cheap for
+many quick calls, slow for slow ones. Only that one task has a result, a time limit and retries.
+`chunks` makes one such task for each part of the list, which workers share. Called as it is,
+its parts run as a group; as one step of a chain, take its `.group()`.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """`link` and `link_error`: what runs when a task has succeeded, or has failed.
 
-A callback gets the result as its first argument. It is not part of the workflow's result: the caller
-waits for the task, not for the callback. An errback that takes one argument is published, and is
-given the id of the task that failed; one that takes `(request, exc, traceback)` is called in place,
-in the worker that ran the failed task, with no message of its own.
+A callback gets the result as its first argument. It is not part of the workflow's result: the
+caller waits for the task, not for the callback. An errback that takes one argument is
+published, and is given the id of the task that failed; one that takes `(request, exc,
+traceback)` is called in place, in the worker that ran the failed task, with no message of its
+own.
 """
 
 from __future__ import annotations

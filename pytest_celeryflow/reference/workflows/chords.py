@@ -1,9 +1,9 @@
 """Chords: a group, and then one task with the list of its results.
 
 Celery counts in the result backend which members have ended, so that a chord needs a backend
-that can; `rpc://` cannot. Every member must keep its result: no `ignore_result` in a header. When a
-member fails, the body never runs, and the result of the chord is that failure. A group that a
-task follows in a chain is a chord, too.
+that can; `rpc://` cannot. Every member must keep its result: no `ignore_result` in a header.
+When a member fails, the body never runs, and the result of the chord is that failure. A group
+that a task follows in a chain is a chord, too.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ def turnover_as_a_chain(*shops: str) -> Any:
 
 
 def taxes(*shops: str) -> Any:
-    return chord([sales.s(shop) for shop in shops], total.s() | group(per_cent.s(7), per_cent.s(19)))
+    rates = group(per_cent.s(7), per_cent.s(19))
+    return chord([sales.s(shop) for shop in shops], total.s() | rates)
 
 
 WORKFLOWS = (

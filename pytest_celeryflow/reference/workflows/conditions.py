@@ -1,7 +1,7 @@
 """One way or the other: a task decides with `replace` which steps come next.
 
-A canvas has no `if`. A task that replaces itself by one of two canvases is one. What follows in the
-chain follows whichever was taken; both ways must therefore return the same kind of thing.
+A canvas has no `if`. A task that replaces itself by one of two canvases is one. What follows in
+the chain follows whichever was taken; both ways must therefore return the same kind of thing.
 """
 
 from __future__ import annotations

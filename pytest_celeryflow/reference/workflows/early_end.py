@@ -1,15 +1,13 @@
 """A chain that ends early, without a failure.
 
 The rest of a chain travels in the message of its current task. A task that empties it,
-`self.request.chain = None`, is the last one that runs. The result of the *chain* is that of its last
-task, which then never comes: whoever calls `get()` waits for ever. So a chain that may end early is one
-whose result nobody waits for; where somebody does, raise an exception instead, or replace.
-Here the steps leave a note of what they did.
+`self.request.chain = None`, is the last one that runs. The result of the *chain* is that of its
+last task, which then never comes: whoever calls `get()` waits for ever. So a chain that may end
+early is one whose result nobody waits for; where somebody does, raise an exception instead, or
+replace. Here the steps leave a note of what they did.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 from celery import Task
 

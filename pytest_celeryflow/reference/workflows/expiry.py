@@ -1,9 +1,9 @@
 """Work that is worth nothing when it comes too late.
 
-A task with `expires` that a worker gets to later than that is not run: its state is `REVOKED`, and
-whoever waits for it gets `TaskRevokedError`. The worker looks when it receives the message and when it
-starts it. In a chain, the time of all steps before counts, too, because it begins when the chain is
-published.
+A task with `expires` that a worker gets to later than that is not run: its state is `REVOKED`,
+and whoever waits for it gets `TaskRevokedError`. The worker looks when it receives the message
+and when it starts it. In a chain, the time of all steps before counts, too, because it begins
+when the chain is published.
 """
 
 from __future__ import annotations

@@ -56,6 +56,7 @@ WORKFLOWS = (
         ran="by_mail('A-1', 'world')",
         end="by mail",
         executions={"courier": 0, "by_mail": 1, "courier_or_mail": 1},
+        needs=("replace",),
         differs={
             "eager": Differs(
                 "A task that replaces itself by one task asks for its result, which Celery "

@@ -1,8 +1,8 @@
 """Fan out, fan in: ask many sources at the same time, and go on when all have answered.
 
-The time it takes is that of the slowest member. Members must be ready to run in any order and on
-any worker. How many run at a time is for the workers' concurrency to say, not for the canvas: a
-header of ten thousand members is ten thousand messages at once.
+The time it takes is that of the slowest member. Members must be ready to run in any order and
+on any worker. How many run at a time is for the workers' concurrency to say, not for the
+canvas: a header of ten thousand members is ten thousand messages at once.
 """
 
 from __future__ import annotations

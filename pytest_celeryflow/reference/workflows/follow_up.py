@@ -1,10 +1,10 @@
 """A follow-up after three days: a reminder with an ETA, which a payment makes pointless.
 
-A worker takes a message with an ETA off the queue and keeps it in memory until it is due. With Redis,
-one that is not due within the visibility timeout (an hour by default) is delivered again and runs more
-than once: for days, keep a table of what is due, and a periodic job. To revoke a task needs its id
-and reaches only the workers that run now; the task that looks whether there is still something to do
-needs neither.
+A worker takes a message with an ETA off the queue and keeps it in memory until it is due. With
+Redis, one that is not due within the visibility timeout (an hour by default) is delivered again
+and runs more than once: for days, keep a table of what is due, and a periodic job. To revoke a
+task needs its id and reaches only the workers that run now; the task that looks whether there
+is still something to do needs neither.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def bill(invoice: str, directory: str, wait: float) -> str:
 
 @app.task
 def pay(billed: str, directory: str) -> str:
-    outside.write(directory, "paid", billed.split()[0])
+    outside.write(directory, "paid", billed.split(maxsplit=1)[0])
     return "thank you"
 
 

@@ -1,8 +1,8 @@
 """Groups: several tasks at the same time, and a list of their results in the order written.
 
 The results are in the order of the signatures, whichever ended first. Of a group of which one
-member fails, `get()` raises that one's exception; the others have run all the same. A group
-of chains is how several things each go through several steps without waiting for each other.
+member fails, `get()` raises that one's exception; the others have run all the same. A group of
+chains is how several things each go through several steps without waiting for each other.
 """
 
 from __future__ import annotations

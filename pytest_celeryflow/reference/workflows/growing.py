@@ -1,8 +1,8 @@
 """`add_to_chord`: a member of a header that adds another member.
 
-Only the Redis result backend can (`celery/backends/redis.py:RedisBackend.add_to_chord`); all others
-raise `NotImplementedError` in the task that tries. The new member runs at once, and
-the body waits for it, too. Where the backend may be another one, let the task replace itself by a
+Only the Redis result backend can (`celery/backends/redis.py:RedisBackend.add_to_chord`); all
+others raise `NotImplementedError` in the task that tries. The new member runs at once, and the
+body waits for it, too. Where the backend may be another one, let the task replace itself by a
 group instead.
 """
 
@@ -43,6 +43,7 @@ WORKFLOWS = (
         ran="chord([crawl('index'), crawl('about'), crawl('found later')], sitemap())",
         end=["about", "found later", "index"],
         executions={"crawl": 3, "sitemap": 1},
+        needs=("add_to_chord",),
         sim={"backend": "redis"},
         differs={
             "eager": Differs(

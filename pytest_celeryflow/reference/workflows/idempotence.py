@@ -1,10 +1,10 @@
 """A charge that happens once, however often its task runs.
 
-Brokers deliver at least once: after a lost connection, a killed worker or a visibility timeout the
-same message comes again. So the task takes a key first, in a store that refuses a second one (a unique
-index, `SET NX`), and does the rest only if it was the first. The key is made by whoever publishes, not
-in the task. Between taking the key and charging, a worker may die: a bank that accepts
-an idempotency key itself closes that gap.
+Brokers deliver at least once: after a lost connection, a killed worker or a visibility timeout
+the same message comes again. So the task takes a key first, in a store that refuses a second
+one (a unique index, `SET NX`), and does the rest only if it was the first. The key is made by
+whoever publishes, not in the task. Between taking the key and charging, a worker may die: a
+bank that accepts an idempotency key itself closes that gap.
 """
 
 from __future__ import annotations

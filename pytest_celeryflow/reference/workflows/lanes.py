@@ -1,9 +1,10 @@
 """Lanes: what is urgent overtakes what is not, by its priority.
 
-RabbitMQ: 0 is the lowest; the queue must be declared with `x-max-priority`. Redis: 0 is the *highest*, and
-the numbers fall into four lists (`priority_steps`). What a worker has already taken off the queue is
-not overtaken: `worker_prefetch_multiplier=1` and `acks_late` keep that to one a process. Two queues, each
-with workers of its own, are the other way, and the only one that keeps a lane free.
+RabbitMQ: 0 is the lowest; the queue must be declared with `x-max-priority`. Redis: 0 is the
+*highest*, and the numbers fall into four lists (`priority_steps`). What a worker has already
+taken off the queue is not overtaken: `worker_prefetch_multiplier=1` and `acks_late` keep that
+to one a process. Two queues, each with workers of its own, are the other way, and the only one
+that keeps a lane free.
 """
 
 from __future__ import annotations

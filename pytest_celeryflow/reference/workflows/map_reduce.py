@@ -1,8 +1,8 @@
 """Map and reduce: a large list in batches, each counted by one task, and the counts put together.
 
 A message for each line costs more than the work; a batch of some hundred lines a message does
-not. Arguments go through the broker and results through the result backend: pass the place of large
-data, not the data. Here the lines are small, and are passed.
+not. Arguments go through the broker and results through the result backend: pass the place of
+large data, not the data. Here the lines are small, and are passed.
 """
 
 from __future__ import annotations

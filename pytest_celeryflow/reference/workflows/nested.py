@@ -1,9 +1,9 @@
 """Chords in a chord: results of shops make the result of a region, those of regions the company's.
 
 The inner chord's place in the outer header is taken by its body. Each level is counted in the
-result backend by itself. When an inner member fails, the inner chord fails, and so does the outer
-one, with `ChordError`. On key-value backends other than Redis, the outer count reads the result of the
-inner body again: keep results for longer than the whole takes (`result_expires`).
+result backend by itself. When an inner member fails, the inner chord fails, and so does the
+outer one, with `ChordError`. On key-value backends other than Redis, the outer count reads the
+result of the inner body again: keep results for longer than the whole takes (`result_expires`).
 """
 
 from __future__ import annotations

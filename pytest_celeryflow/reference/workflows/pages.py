@@ -1,9 +1,9 @@
 """Page after page: each task replaces itself by the one for the next page, until there is none.
 
-Nobody knows beforehand how many there are. Each page is a task of its own, with its own retries and
-time limit, and a worker that ends between two pages loses nothing. What was found so far travels in
-the arguments, so keep it small. Eagerly, every page is a call within the call before: a thousand
-pages reach Python's recursion limit.
+Nobody knows beforehand how many there are. Each page is a task of its own, with its own retries
+and time limit, and a worker that ends between two pages loses nothing. What was found so far
+travels in the arguments, so keep it small. Eagerly, every page is a call within the call
+before: a thousand pages reach Python's recursion limit.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ WORKFLOWS = (
         ran="customers(3, ['Ada', 'Bo', 'Cy'])",
         end=["Ada", "Bo", "Cy", "Di"],
         executions={"customers": 3},
+        needs=("replace",),
         differs={
             "eager": Differs(
                 "A task that replaces itself by one task asks for its result, which Celery "

@@ -1,8 +1,8 @@
 """A batch of which some may fail: failures are returned, not raised.
 
-One exception in a header and the body never runs, so a member that may fail catches what it expects
-and returns it as data. What it does not expect still fails the whole, as it should. The body tells the
-two apart, and the caller gets a report instead of the first exception.
+One exception in a header and the body never runs, so a member that may fail catches what it
+expects and returns it as data. What it does not expect still fails the whole, as it should. The
+body tells the two apart, and the caller gets a report instead of the first exception.
 """
 
 from __future__ import annotations

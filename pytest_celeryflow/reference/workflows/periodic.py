@@ -1,9 +1,9 @@
 """A periodic job: `celery beat` publishes it by its schedule, and a worker runs it.
 
-Beat publishes and does not look whether the one before has ended: a job that takes longer than its period
-overlaps itself. Run one beat only. Times of a `crontab` are those of the setting `timezone`, and
-an hour that the clocks skip is skipped. `expires` keeps a queue from filling with jobs that
-nobody ran over the weekend.
+Beat publishes and does not look whether the one before has ended: a job that takes longer than
+its period overlaps itself. Run one beat only. Times of a `crontab` are those of the setting
+`timezone`, and an hour that the clocks skip is skipped. `expires` keeps a queue from filling
+with jobs that nobody ran over the weekend.
 """
 
 from __future__ import annotations

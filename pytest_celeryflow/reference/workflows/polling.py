@@ -1,8 +1,8 @@
 """Polling: ask every half a minute whether something is ready, and hold no worker meanwhile.
 
-A loop with `sleep` would keep a slot of the worker busy for the whole time. A retry gives the slot
-back, and the question survives a restart of the worker. `max_retries` is the patience: without a limit,
-one that never becomes ready is asked for ever.
+A loop with `sleep` would keep a slot of the worker busy for the whole time. A retry gives the
+slot back, and the question survives a restart of the worker. `max_retries` is the patience:
+without a limit, one that never becomes ready is asked for ever.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Progress: a task tells how far it is by a state of its own, and somebody shows it.
 
-`update_state` stores a state and a dict under the task's id; any name that is none of Celery's will do.
-It is one write to the result backend each time: tell it every hundred rows, not every row. Readers
-poll `AsyncResult(id).info`, as the page with the bar does here by a task. The final state overwrites
-the last one. `update_state` needs a result backend, and does nothing with `ignore_result`.
+`update_state` stores a state and a dict under the task's id; any name that is none of Celery's
+will do. It is one write to the result backend each time: tell it every hundred rows, not every
+row. Readers poll `AsyncResult(id).info`, as the page with the bar does here by a task. The
+final state overwrites the last one. `update_state` needs a result backend, and does nothing
+with `ignore_result`.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ WORKFLOWS = (
         shape="group(import_rows(4, 10.0), watch('import-1', 25.0))",
         end=[4, "2 of 4"],
         executions={"import_rows": 1, "watch": 1},
+        needs=("reading elsewhere",),
         takes=40,
         longest=10,
         differs={

@@ -1,12 +1,14 @@
 """A service that allows so many calls a second.
 
-`rate_limit="2/s"` is kept by each worker for itself: three workers make six calls a second. Messages
-that must wait stay in the worker, which has taken them off the queue and lets others of that task wait
-behind them. For a limit across all workers, give the task a queue of its own with one worker.
+`rate_limit="2/s"` is kept by each worker for itself: three workers make six calls a second.
+Messages that must wait stay in the worker, which has taken them off the queue and lets others
+of that task wait behind them. For a limit across all workers, give the task a queue of its own
+with one worker.
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from celery import group
@@ -26,7 +28,7 @@ def geocoded(*addresses: str) -> Any:
 
 def _at_least_half_a_second_apart(run: Any) -> bool:
     at = run[geocode].attempts_at
-    return all(later - earlier > 0.45 for earlier, later in zip(at, at[1:], strict=False))
+    return all(later - earlier > 0.45 for earlier, later in pairwise(at))
 
 
 WORKFLOWS = (

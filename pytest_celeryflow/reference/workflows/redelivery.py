@@ -1,9 +1,10 @@
 """A task that hands its message back, for another worker to take.
 
-`Reject(requeue=True)` gives the message back to the broker, which delivers it again with `redelivered`
-set; it needs `acks_late`, because a message that was acknowledged cannot be rejected. It comes back
-at once: a machine that is full should wait before it says so, or the message circles. Without `requeue`
-the message is dropped, or goes to a dead-letter exchange where RabbitMQ has one.
+`Reject(requeue=True)` gives the message back to the broker, which delivers it again with
+`redelivered` set; it needs `acks_late`, because a message that was acknowledged cannot be
+rejected. It comes back at once: a machine that is full should wait before it says so, or the
+message circles. Without `requeue` the message is dropped, or goes to a dead-letter exchange
+where RabbitMQ has one.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """`replace`: a task that decides what is done in its place.
 
-`self.replace(canvas)` publishes the canvas and ends the task; whoever waits for the task waits for the
-canvas. Nothing behind `replace` is executed: it raises `Ignore`. `return self.replace(…)` says so to
-the reader. The task that replaced itself ends with the state `IGNORED`, and its result comes later.
+`self.replace(canvas)` publishes the canvas and ends the task; whoever waits for the task waits
+for the canvas. Nothing behind `replace` is executed: it raises `Ignore`. `return
+self.replace(…)` says so to the reader. The task that replaced itself ends with the state
+`IGNORED`, and its result comes later.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ WORKFLOWS = (
         ran="size_of('notes.txt')",
         end=9,
         executions={"measured": 1, "size_of": 1},
+        needs=("replace",),
         differs={
             "eager": Differs(
                 "A task that replaces itself by one task asks for its result, which Celery "

@@ -1,10 +1,10 @@
 """Retries with backoff, for a service that fails now and then.
 
-`self.retry` publishes the same task again with an ETA, and raises: write `raise self.retry(…)`. Wait
-longer each time, with a limit, and give up after `max_retries`: then the exception given as `exc` is
-raised. `autoretry_for` does the same without a `try`; its `retry_jitter`, which is on by default, spreads the
-callers. With a broker that redelivers what is not acknowledged in time (Redis, one hour), an
-ETA behind that time runs more than once.
+`self.retry` publishes the same task again with an ETA, and raises: write `raise self.retry(…)`.
+Wait longer each time, with a limit, and give up after `max_retries`: then the exception given
+as `exc` is raised. `autoretry_for` does the same without a `try`; its `retry_jitter`, which is
+on by default, spreads the callers. With a broker that redelivers what is not acknowledged in
+time (Redis, one hour), an ETA behind that time runs more than once.
 """
 
 from __future__ import annotations

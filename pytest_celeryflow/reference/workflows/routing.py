@@ -1,9 +1,9 @@
 """Routed queues: tasks go to the workers that are made for them.
 
-`task_routes` says it in one place, by name or pattern; `.set(queue=…)` on a signature outranks it. A
-queue that no worker consumes keeps its messages silently, and the workflow waits: name each in the
-workers' `-Q`, and in `task_queues`. Routes hold for what tasks publish, too, as long as all
-processes have the same configuration.
+`task_routes` says it in one place, by name or pattern; `.set(queue=…)` on a signature outranks
+it. A queue that no worker consumes keeps its messages silently, and the workflow waits: name
+each in the workers' `-Q`, and in `task_queues`. Routes hold for what tasks publish, too, as
+long as all processes have the same configuration.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """A saga: steps that each can be undone, and what is done is undone when a later one fails.
 
-There is no transaction around several services. Each step writes down that it is done; one errback
-on the chain reads that, and undoes it backwards. The errback is set on *each* signature: whichever
-fails publishes it, and the rest of the chain never runs. Undoing must be idempotent, because with
-`acks_late` it may happen twice, and it must not rely on the failed step to have done nothing.
+There is no transaction around several services. Each step writes down that it is done; one
+errback on the chain reads that, and undoes it backwards. The errback is set on *each*
+signature: whichever fails publishes it, and the rest of the chain never runs. Undoing must be
+idempotent, because with `acks_late` it may happen twice, and it must not rely on the failed
+step to have done nothing.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Stamps: something that every task of a workflow is told, such as the id of a request.
 
-`canvas.stamp(…)` stamps the whole canvas; each task reads `self.request.stamps`, whose values are
-lists. Headers, on the other hand, reach only the task that they were set on. What a task publishes
-by itself is stamped only if the task is stamped when it runs (`celery/app/base.py:Celery.send_task`).
+`canvas.stamp(…)` stamps the whole canvas; each task reads `self.request.stamps`, whose values
+are lists. Headers, on the other hand, reach only the task that they were set on. What a task
+publishes by itself is stamped only if the task is stamped when it runs
+(`celery/app/base.py:Celery.send_task`).
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """A canvas that is kept as JSON and run later, by whatever process reads it.
 
-A signature is a dict: what JSON makes of it is a canvas again (`celery.signature`). So a table of
-a database or a message to another service can hold a workflow. The tasks are found by their names
-when it runs: a task that was renamed since is not found, and arguments must be JSON's own types.
+A signature is a dict: what JSON makes of it is a canvas again (`celery.signature`). So a table
+of a database or a message to another service can hold a workflow. The tasks are found by their
+names when it runs: a task that was renamed since is not found, and arguments must be JSON's own
+types.
 """
 
 from __future__ import annotations

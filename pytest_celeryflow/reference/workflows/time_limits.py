@@ -1,8 +1,8 @@
 """A soft time limit, and what to do when it strikes.
 
-Celery raises `SoftTimeLimitExceeded` in the task, wherever it is just then. The task has until its hard
-limit to clean up and to return what it has. Catch it around what takes long, not around
-everything, and give the hard limit enough room above the soft one.
+Celery raises `SoftTimeLimitExceeded` in the task, wherever it is just then. The task has until
+its hard limit to clean up and to return what it has. Catch it around what takes long, not
+around everything, and give the hard limit enough room above the soft one.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from celery.exceptions import SoftTimeLimitExceeded
 
 from pytest_celeryflow.reference.app import app
-from pytest_celeryflow.reference.declaration import Differs, Workflow
+from pytest_celeryflow.reference.declaration import Workflow
 
 
 @app.task(soft_time_limit=2, time_limit=10)
