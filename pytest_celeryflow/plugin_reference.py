@@ -64,11 +64,13 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 
 def table(rows: list[tuple[Any, ...]]) -> Iterator[str]:
-    """The lines for one place: what does not work and why, and how many work."""
+    """The lines for one place: a workflow each, the reasons once, and how many work."""
     rows = sorted(rows)
+    reasons = {why: f"[{n}]" for n, why in enumerate(dict.fromkeys(r[2] for r in rows if r[2]), 1)}
     name, said = (max(len(row[i]) for row in rows) for i in (0, 1))
     for workflow, verdict, why in rows:
-        yield f"{workflow:<{name}}  {verdict:<{said}}  {why}".rstrip()
+        yield f"{workflow:<{name}}  {verdict:<{said}}  {reasons.get(why, '')}".rstrip()
+    for why, number in reasons.items():
+        yield from ("", f"{number} {why}")
     counted = Counter(verdict for _, verdict, _ in rows)
-    yield ""
-    yield ", ".join(f"{number} {verdict}" for verdict, number in sorted(counted.items()))
+    yield from ("", ", ".join(f"{verdict}: {number}" for verdict, number in sorted(counted.items())))

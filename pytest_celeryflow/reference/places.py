@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from celery import Celery
+from celery.app.defaults import SETTING_KEYS
 
 from pytest_celeryflow.plugin import MODES, option
 
@@ -121,7 +122,9 @@ def _own(config: pytest.Config) -> Place:
         trouble = "the app has no result_backend: no result of a workflow can be read"
         return Place("own", "worker", told=_shown(broker), trouble=trouble)
     settings = {
-        name: value for name, value in app.conf.changes.items() if name not in _NOT_TAKEN
+        name: app.conf[name]
+        for name in SETTING_KEYS
+        if name not in _NOT_TAKEN and app.conf.value_set_for(name)
     }
     return _place("own", broker, backend, settings)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from pytest_celeryflow import Flow, Run
 from pytest_celeryflow.reference.app import app
 from pytest_celeryflow.reference.declaration import Raises, Surroundings, Workflow
 
-__all__ = ["Seen", "opened", "seen"]
+__all__ = ["Seen", "forget", "opened", "seen"]
 
 #: Celery's own task for backends that cannot count a chord: how often it looks depends on time.
 _UNLOCK = "celery.chord_unlock"
@@ -78,6 +78,15 @@ def opened(
     return pytest_celeryflow.run_worker(
         app, concurrency=workflow.concurrency, config=config, **told
     )
+
+
+def forget(flow: Flow, run: Run) -> None:
+    """Remove the results of a run from a store that keeps them for longer than a test lasts."""
+    ids = dict.fromkeys(event.id for event in run.history if event.id is not None)
+    with suppress(NotImplementedError):  # `rpc://` keeps nothing
+        for id_ in ids:
+            flow.app.AsyncResult(id_).forget()
+        run.result.forget()  # a failed task stores it for those behind it, too
 
 
 def seen(workflow: Workflow, flow: Flow, directory: Path) -> Seen:

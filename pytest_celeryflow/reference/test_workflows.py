@@ -18,7 +18,7 @@ from pytest_celeryflow.reference.declaration import SAME, Differs, Raises, Surro
 from pytest_celeryflow.reference.explaining import because, instead
 from pytest_celeryflow.reference.limits import known
 from pytest_celeryflow.reference.places import Place, places
-from pytest_celeryflow.reference.running import Seen, opened, seen
+from pytest_celeryflow.reference.running import Seen, forget, opened, seen
 
 pytestmark = [
     # Celery 5.7 announces a change of what an errback on a chord means.
@@ -57,6 +57,8 @@ def test_workflow(
     try:
         with opened(workflow, place.like if not place.services else "", place.services) as flow:
             found = seen(workflow, flow, tmp_path)
+            if place.services and found.run is not None:
+                forget(flow, found.run)
     except CeleryflowError as exc:
         if not hasattr(exc, "service"):
             raise

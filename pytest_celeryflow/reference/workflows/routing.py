@@ -41,7 +41,10 @@ WORKFLOWS = (
         name="routed-queues",
         about="One by the route of its task, one by its own option, one to the default queue.",
         canvas=lambda _: published("film"),
-        shape="group(transcode('film'), transcode('trailer').set(queue='gpu-urgent'), notify('on its way'))",
+        shape=(
+            "group(transcode('film'), transcode('trailer').set(queue='gpu-urgent'), "
+            "notify('on its way'))"
+        ),
         ran=(
             "group(transcode('film').set(queue='gpu'), "
             "transcode('trailer').set(queue='gpu-urgent'), notify('on its way'))"
