@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from importlib.util import find_spec
 from typing import Any
 
 from celery import Celery
@@ -17,7 +18,7 @@ from pytest_celeryflow.durations import seconds
 from pytest_celeryflow.flow import Flow
 from pytest_celeryflow.modes.protocol import Mode
 from pytest_celeryflow.results.select import BACKENDS
-from pytest_celeryflow.services import find_rabbitmq, find_redis
+from pytest_celeryflow.services import ServiceMissing, find_rabbitmq, find_redis
 
 #: How a server's URL begins.
 _URLS = {"redis": ("redis://", "rediss://"), "rabbitmq": ("amqp://", "amqps://", "pyamqp://")}
@@ -188,6 +189,9 @@ def _found(name: str) -> Any:
     url = name if "://" in name else None
     if name == "rabbitmq" or name.startswith(_URLS["rabbitmq"]):
         return find_rabbitmq(url)
+    if find_spec("redis") is None:
+        remedy = "pip install 'pytest-celeryflow[redis]'"
+        raise ServiceMissing("Redis", ["redis-py, which kombu needs, is not installed"], remedy)
     return find_redis(url)
 
 

@@ -54,19 +54,11 @@ def test_workflow(
             record_property("celeryflow_reference", (place.told, workflow.name, verdict, why))
 
     _skip_elsewhere(workflow, place, tell)
-    try:
-        with opened(workflow, place.like if not place.services else "", place.services) as flow:
-            found = seen(workflow, flow, tmp_path)
-            if place.services and found.run is not None:
-                forget(flow, found.run)
-    except CeleryflowError as exc:
-        if not hasattr(exc, "service"):
-            raise
-        _missing(str(exc), tell)
-    except Exception as exc:
-        if not place.told:
-            raise
-        _refused(exc, tell)
+    found = _ran(workflow, place, tmp_path)
+    if isinstance(found, CeleryflowError):
+        _missing(str(found), tell)
+    if isinstance(found, Exception):
+        _refused(found, tell)
     wrong = _wrong(workflow, place, found)
     if wrong and place.told:
         _does_not_work(workflow, place, found, wrong, tell)
@@ -88,6 +80,24 @@ def test_lint(workflow: Workflow) -> None:
 
 
 # --- where ---
+
+
+def _ran(workflow: Workflow, place: Place, directory: Path) -> Seen | Exception:
+    """What came of it; or the service that is missing, or what a service of the user's refused."""
+    try:
+        with opened(workflow, "" if place.services else place.like, place.services) as flow:
+            found = seen(workflow, flow, directory)
+            if place.services and found.run is not None:
+                forget(flow, found.run)
+            return found
+    except CeleryflowError as exc:
+        if not hasattr(exc, "service"):
+            raise
+        return exc
+    except Exception as exc:
+        if not place.told:
+            raise
+        return exc
 
 
 def _skip_elsewhere(workflow: Workflow, place: Place, tell: Callable[..., None]) -> None:

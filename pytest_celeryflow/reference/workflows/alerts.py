@@ -1,6 +1,6 @@
 """An alert when a workflow fails, whichever of its tasks it was.
 
-An errback on a chain is set on each of its tasks (`celery/canvas.py:_chain.prepare_steps`), so
+An errback on a chain is set on each of its tasks (`celery/canvas.py:_chain.run`), so
 one `on_error` is enough. It is told the request, the exception and the traceback; it runs in
 place, in the worker that ran the failed task, so keep it short and let it publish what takes
 longer. On a group an errback is set on each member: two failures, two alerts.

@@ -2,8 +2,10 @@
 
 A task with `expires` that a worker gets to later than that is not run: its state is `REVOKED`,
 and whoever waits for it gets `TaskRevokedError`. The worker looks when it receives the message
-and when it starts it. In a chain, the time of all steps before counts, too, because it begins
-when the chain is published.
+and, with processes, again when one is free
+(`celery/worker/worker.py:WorkController._process_task_sem`). Seconds are counted from when the
+task itself is published: in a chain, that is when the step before it has ended. A date is a
+date.
 """
 
 from __future__ import annotations

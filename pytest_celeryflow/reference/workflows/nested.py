@@ -2,8 +2,7 @@
 
 The inner chord's place in the outer header is taken by its body. Each level is counted in the
 result backend by itself. When an inner member fails, the inner chord fails, and so does the
-outer one, with `ChordError`. On key-value backends other than Redis, the outer count reads the
-result of the inner body again: keep results for longer than the whole takes (`result_expires`).
+outer one, with `ChordError`.
 """
 
 from __future__ import annotations

@@ -2,8 +2,7 @@
 
 Beat publishes and does not look whether the one before has ended: a job that takes longer than
 its period overlaps itself. Run one beat only. Times of a `crontab` are those of the setting
-`timezone`, and an hour that the clocks skip is skipped. `expires` keeps a queue from filling
-with jobs that nobody ran over the weekend.
+`timezone`. `expires` keeps a queue from filling with jobs that nobody ran over the weekend.
 """
 
 from __future__ import annotations

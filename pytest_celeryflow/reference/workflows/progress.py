@@ -3,8 +3,7 @@
 `update_state` stores a state and a dict under the task's id; any name that is none of Celery's
 will do. It is one write to the result backend each time: tell it every hundred rows, not every
 row. Readers poll `AsyncResult(id).info`, as the page with the bar does here by a task. The
-final state overwrites the last one. `update_state` needs a result backend, and does nothing
-with `ignore_result`.
+final state overwrites the last one.
 """
 
 from __future__ import annotations

@@ -2,7 +2,9 @@
 
 A partial is given the result of the task before it as its *first* argument: `discounted.s(25)`
 after `price_of` is `discounted(price, 25)`. One that does not want it is written with `.si()`.
-Called with more arguments than it takes, a task fails when it runs, not when it is published.
+One argument too many is noticed where the task is published, which is in the worker: the task
+*before* it fails with `TypeError` (`celery/app/task.py:Task.apply_async`). `lint` finds it
+first (CF104).
 """
 
 from __future__ import annotations
