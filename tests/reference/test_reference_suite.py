@@ -180,13 +180,12 @@ def test_a_redis_that_is_not_there_is_a_reason_to_skip(project):
 
 def test_the_services_of_the_users_own_app(project):
     """Broker, result backend and settings of the app; a password is not printed."""
-    pytest.importorskip("sqlalchemy")
-    url = rabbitmq_url()
+    url, store = rabbitmq_url(), project.mkdir("results")
     project.makepyfile(
         proj=f"""
         from celery import Celery
 
-        app = Celery("proj", broker={url!r}, backend="db+sqlite:///results.sqlite")
+        app = Celery("proj", broker={url!r}, backend="file://{store}")
         app.conf.update(task_routes={{"*": {{"queue": "theirs"}}}}, result_serializer="json")
         """
     )
@@ -194,7 +193,7 @@ def test_the_services_of_the_users_own_app(project):
     result = run(project, "-k", "signature-own or chord-own", "--celeryflow-own-services")
     assert result.ret == 0
     title = next(x for x in result.outlines if "reference workflows on" in x)
-    assert "results in db+sqlite:///results.sqlite" in title
+    assert f"results in file://{store}" in str(result.stdout)
     assert ":guest@" not in title
     assert "works: 2" in table(result) or "works: 3" in table(result)
 
