@@ -170,6 +170,8 @@ class Flow:
         )
         if self._explored:
             self._verdicts |= run.verdict.kinds
+        for heard in hooks.ran:
+            heard(self, run)
         return run
 
     def _signature(self, canvas: Any) -> Any:
@@ -446,6 +448,8 @@ class Flow:
     @contextmanager
     def opened(self) -> Iterator[Flow]:
         """The flow's life: checks at the end what only the end can tell."""
+        for heard in hooks.opened:
+            heard(self)
         with self._stack:
             yield self
             self.check()

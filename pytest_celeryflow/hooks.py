@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["published"]
+__all__ = ["opened", "published", "ran"]
+
+#: Called with each flow when it is opened.
+opened: list[Callable[[Any], None]] = []
 
 #: Called with each canvas that `Flow.run` is about to publish, and its app.
 published: list[Callable[[Any, Any], None]] = []
+
+#: Called with each flow whose `Flow.run` is done, and what it returns.
+ran: list[Callable[[Any, Any], None]] = []

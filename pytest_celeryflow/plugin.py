@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
-from pytest_celeryflow import plugin_explore, plugin_lint
+from pytest_celeryflow import plugin_explore, plugin_html, plugin_lint
 from pytest_celeryflow.errors import CeleryflowAssertionError, CeleryflowError
 
 if TYPE_CHECKING:
@@ -52,7 +52,8 @@ def pytest_addoption(
     ):
         group.addoption(f"--celeryflow-{name}", type=kind, default=None, help=text)
         parser.addini(f"celeryflow_{name.replace('-', '_')}", text, default=None)
-    for name, part in (("explore", plugin_explore), ("lint", plugin_lint)):
+    parts = (("explore", plugin_explore), ("html", plugin_html), ("lint", plugin_lint))
+    for name, part in parts:
         pluginmanager.register(part, f"celeryflow_{name}")  # with options of its own
     parser.addini(
         "celeryflow_app", "the app under test, as module:attribute, such as proj.celery:app"
