@@ -115,6 +115,8 @@ class VirtualClock:
         self._origin = 0
         #: The owner moves time just now; what freezegun does is done for it.
         self._jumping = False
+        #: Whether time was real when this clock was installed, and no ``freeze_time`` active.
+        self.replaces_real_time = False
 
     @contextmanager
     def installed(self, replacements: Mapping[Any, Any]) -> Iterator[None]:
@@ -124,7 +126,8 @@ class VirtualClock:
             replacements: Real function -> its stand-in, in every module that holds it.
         """
         frozen = None
-        if not _freezegun.freeze_factories:
+        self.replaces_real_time = not _freezegun.freeze_factories
+        if self.replaces_real_time:
             # pytest measures the durations it reports with names of its own module.
             frozen = freeze_time(self._start.replace(tzinfo=None), ignore=["_pytest.timing"])
         with time_frozen(frozen, replacements), ticks_driving(self._ticked):

@@ -7,7 +7,7 @@ import sys
 import time
 import types
 import uuid
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from datetime import datetime as imported_datetime
 from datetime import timedelta
 from time import monotonic as imported_monotonic
@@ -241,6 +241,28 @@ def test_asyncio_run_in_a_task(app):
     with simulate(app) as flow:
         run = flow.run(wait.s())
     assert (run.value, run.elapsed) == ("woken", 60)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_coroutine_that_opens_a_simulation(app, add, frozen):
+    """Its own loop runs already: what it awaits is virtual from then on, and real afterwards."""
+
+    async def test():
+        async with asyncio.timeout(20) as real:
+            with simulate(app) as flow:
+                assert flow.run(add.s(1, 2)).value == 3
+                await asyncio.sleep(10)
+                with pytest.raises(TimeoutError):
+                    async with asyncio.timeout(5):
+                        await asyncio.sleep(60)
+                late = asyncio.ensure_future(asyncio.sleep(0.001))
+            assert flow.clock.elapsed == 15
+            if not frozen:
+                await late
+        assert not real.expired()
+
+    with freeze_time("2030-01-01") if frozen else nullcontext():
+        asyncio.run(test())
 
 
 def test_asyncio_timeout_in_a_task(app):
