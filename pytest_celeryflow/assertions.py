@@ -20,7 +20,7 @@ from pytest_celeryflow.report.timeline import timeline
 __all__ = ["Enqueued", "check_not_ran", "check_ran", "enqueued"]
 
 _NAMES = ("args", "kwargs", "queue", "countdown", "eta", "priority", "headers", "times")
-_STATES = (*ENDINGS, "STARTED")
+_STATES = (*ENDINGS.values(), "STARTED")
 _SHOWN = 5
 
 

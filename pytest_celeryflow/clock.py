@@ -25,6 +25,7 @@ from freezegun import freeze_time
 from pytest_celeryflow.durations import seconds
 from pytest_celeryflow.errors import CeleryflowError
 from pytest_celeryflow.replacing import real_monotonic, time_frozen
+from pytest_celeryflow.ticking import ticks_driving
 
 __all__ = ["Clock", "RealClock", "VirtualClock"]
 
@@ -112,6 +113,10 @@ class VirtualClock:
         self._seen: Any = None
         self._us = 0
         self._origin = 0
+        #: The owner moves time just now; what freezegun does is done for it.
+        self._jumping = False
+        #: Whether time was real when this clock was installed, and no ``freeze_time`` active.
+        self.replaces_real_time = False
 
     @contextmanager
     def installed(self, replacements: Mapping[Any, Any]) -> Iterator[None]:
@@ -121,10 +126,11 @@ class VirtualClock:
             replacements: Real function -> its stand-in, in every module that holds it.
         """
         frozen = None
-        if not _freezegun.freeze_factories:
+        self.replaces_real_time = not _freezegun.freeze_factories
+        if self.replaces_real_time:
             # pytest measures the durations it reports with names of its own module.
             frozen = freeze_time(self._start.replace(tzinfo=None), ignore=["_pytest.timing"])
-        with time_frozen(frozen, replacements):
+        with time_frozen(frozen, replacements), ticks_driving(self._ticked):
             self._factory = _freezegun.freeze_factories[-1]
             self._origin = self._read()
             try:
@@ -179,11 +185,31 @@ class VirtualClock:
         if us == current:
             return
         target = _EPOCH + _datetime.timedelta(microseconds=us)
+        self._jumping = True
+        try:
+            self._move(target)
+        finally:
+            self._jumping = False
+        self._read()
+
+    def _move(self, target: _datetime.datetime) -> None:
         if isinstance(self._factory, _freezegun.FrozenDateTimeFactory):
             self._factory.time_to_freeze = target
         else:
             self._factory.move_to(target)
-        self._read()
+
+    def _ticked(self, factory: Any, to: _datetime.datetime | float) -> bool:
+        """A user's ``tick`` or ``move_to``: let that time pass, if it is this clock's to pass."""
+        __tracebackhide__ = True
+        mine = self._factory is not None and factory is _freezegun.freeze_factories[-1]
+        if not mine or self._jumping or self._pass is None:
+            return False
+        now = self.us
+        target = now + round(to * _SECOND) if isinstance(to, float) else (to - _EPOCH) // _MICROSECOND
+        if target <= now:
+            return False
+        self._pass(target)
+        return True
 
     def advance(self, duration: float | str | _datetime.timedelta) -> None:
         """Let virtual time pass: everything due meanwhile runs, at its own moment.
@@ -218,11 +244,18 @@ class VirtualClock:
         Args:
             when: A moment, or a length of time from now.
             fn: Called without arguments; what it raises reaches the test.
+
+        Raises:
+            ValueError: The moment lies in the past, or is none; ``fn`` cannot be called.
         """
         if not callable(fn):
             raise ValueError(f"fn={fn!r} cannot be called")
         if isinstance(when, _datetime.datetime):
             due = _to_us(moment(when, argument="when"))
+            if due < self.us:
+                raise ValueError(
+                    f"when={when!r} lies before the present, {self.now.isoformat()}"
+                )
         else:
             due = self.us + round(seconds(when, argument="when") * _SECOND)
         if self._call_at is None:

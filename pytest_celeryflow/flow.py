@@ -145,8 +145,8 @@ class Flow:
             except Exception as exc:
                 # Eagerly, a task's own failure can escape from publishing (a chain does it).
                 if not _failed_with(recorder.history[first:], exc):
-                    for came in hooks.came:
-                        came(signature, exc)
+                    for heard in hooks.ran:
+                        heard(self, signature, exc)
                     raise
                 raised = exc
         try:
@@ -175,8 +175,8 @@ class Flow:
         )
         if self._explored:
             self._verdicts |= run.verdict.kinds
-        for came in hooks.came:
-            came(signature, run)
+        for heard in hooks.ran:
+            heard(self, signature, run)
         return run
 
     def _signature(self, canvas: Any) -> Any:
@@ -453,6 +453,8 @@ class Flow:
     @contextmanager
     def opened(self) -> Iterator[Flow]:
         """The flow's life: checks at the end what only the end can tell."""
+        for heard in hooks.opened:
+            heard(self)
         with self._stack:
             yield self
             self.check()

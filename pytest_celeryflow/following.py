@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pytest_celeryflow.history import ENDS, History
+from pytest_celeryflow.history import ENDINGS, History
 
 __all__ = ["ends"]
 
@@ -37,7 +37,7 @@ def ends(history: History) -> dict[int, int]:
     for event in history:
         if event.kind == "started" and event.id is not None:
             begun.setdefault(event.id, event.number)
-        elif event.execution is not None and event.kind in ENDS:
+        elif event.execution is not None and event.kind in ENDINGS:
             found.setdefault(event.execution, event.number)
             if event.kind == "succeeded" and event.id is not None:
                 succeeded.setdefault(event.id, []).append(event.execution)

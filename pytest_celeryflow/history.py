@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, overload
 
-__all__ = ["ENDINGS", "ENDS", "KINDS", "Event", "Execution", "History", "Opaque"]
+__all__ = ["ENDINGS", "KINDS", "Event", "Execution", "History", "Opaque"]
 
 #: Every kind of event, in the order in which a task usually meets them.
 KINDS = (
@@ -42,7 +42,7 @@ KINDS = (
 )
 
 #: Kinds that end an execution, and the state that the execution then has.
-ENDS = {
+ENDINGS = {
     "retried": "RETRY",
     "succeeded": "SUCCESS",
     "failed": "FAILURE",
@@ -52,8 +52,6 @@ ENDS = {
     "lost": "LOST",
 }
 
-#: The states in which an execution can end.
-ENDINGS = tuple(ENDS.values())
 
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{4,}")
 
@@ -220,7 +218,7 @@ class History(Sequence[Event]):
                 continue
             if event.kind == "started":
                 begun[event.execution] = event
-            elif event.kind in ENDS:
+            elif event.kind in ENDINGS:
                 ended[event.execution] = event
         return tuple(_execution(begun[n], ended.get(n)) for n in sorted(begun))
 
@@ -265,7 +263,7 @@ def _execution(begun: Event, ended: Event | None) -> Execution:
         label=begun.label or "",
         args=tuple(told.get("args", ())),
         kwargs=told.get("kwargs", {}),
-        state=ENDS[ended.kind] if ended is not None else "STARTED",
+        state=ENDINGS[ended.kind] if ended is not None else "STARTED",
         result=outcome.get("result"),
         error=outcome.get("error"),
         retries=told.get("retries", 0),

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["came", "published"]
+__all__ = ["opened", "published", "ran"]
+
+#: Called with each flow when it is opened.
+opened: list[Callable[[Any], None]] = []
 
 #: Called with each canvas that `Flow.run` is about to publish, and its app.
 published: list[Callable[[Any, Any], None]] = []
 
-#: Called with the same canvas when `Flow.run` is done: with its `Run`, or with what publishing
+#: Called with a flow and a canvas when `Flow.run` is done: with its `Run`, or with what publishing
 #: raised.
-came: list[Callable[[Any, Any], None]] = []
+ran: list[Callable[[Any, Any, Any], None]] = []

@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
-from pytest_celeryflow import plugin_compare, plugin_explore, plugin_lint, plugin_reference
+from pytest_celeryflow import (
+    plugin_compare,
+    plugin_explore,
+    plugin_html,
+    plugin_lint,
+    plugin_reference,
+)
 from pytest_celeryflow.errors import CeleryflowAssertionError, CeleryflowError
 
 if TYPE_CHECKING:
@@ -56,6 +62,7 @@ def pytest_addoption(
     for name, part in (
         ("compare", plugin_compare),
         ("explore", plugin_explore),
+        ("html", plugin_html),
         ("lint", plugin_lint),
         ("reference", plugin_reference),
     ):

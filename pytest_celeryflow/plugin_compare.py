@@ -186,15 +186,15 @@ def _check_end(flow: Flow) -> None:
 def _listening(seen: list[Seen]) -> Iterator[None]:
     made = importlib.import_module("pytest_celeryflow.seen").Seen
 
-    def came(canvas: Any, run: Any) -> None:
+    def ran(flow: Any, canvas: Any, run: Any) -> None:
         failed = isinstance(run, BaseException)
         seen.append(made(canvas, None if failed else run, run if failed else None))
 
-    hooks.came.append(came)
+    hooks.ran.append(ran)
     try:
         yield
     finally:
-        hooks.came.remove(came)
+        hooks.ran.remove(ran)
 
 
 def _comparisons(seen: Mapping[str, Sequence[Seen]], ignore: Sequence[str]) -> list[Comparison]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-__all__ = ["KEYWORDS", "is_explored", "pytest_pyfunc_call", "section"]
+__all__ = ["KEYWORDS", "failure", "is_explored", "pytest_pyfunc_call", "section"]
 
 _MARKER = "celeryflow_explore"
 
@@ -35,6 +35,7 @@ _HELP = (
 )
 
 _REPORT = pytest.StashKey[str]()
+_FAILURE = pytest.StashKey[Any]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -129,6 +130,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     except replay.ReplayMismatch as exc:
         pytest.fail(str(exc), pytrace=False)
     if found.failure is not None:
+        pyfuncitem.stash[_FAILURE] = found.failure
         pyfuncitem.stash[_REPORT] = found.report(
             rerun=f"pytest {pyfuncitem.nodeid!r}", message=False, test=_call(pyfuncitem)
         )
@@ -147,3 +149,8 @@ def _call(item: pytest.Function) -> str | None:
 def section(item: pytest.Item) -> str | None:
     """What to tell of a failed exploration, if the test was one."""
     return item.stash.get(_REPORT, None)
+
+
+def failure(item: pytest.Item) -> Any:
+    """The smallest failure of an explored test, or ``None``."""
+    return item.stash.get(_FAILURE, None)

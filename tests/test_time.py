@@ -7,6 +7,7 @@ import sys
 import time
 import types
 import uuid
+from contextlib import ExitStack, nullcontext
 from datetime import datetime as imported_datetime
 from datetime import timedelta
 from time import monotonic as imported_monotonic
@@ -14,6 +15,7 @@ from time import sleep as imported_sleep
 
 import pytest
 from freezegun import freeze_time
+from freezegun.api import FrozenDateTimeFactory
 
 from pytest_celeryflow import CeleryflowError, WorkflowStalled, run_eager, run_worker, simulate
 from pytest_celeryflow.durations import duration, seconds
@@ -124,14 +126,93 @@ def test_freeze_time_as_a_decorator(app):
         assert flow.clock.now.date() == datetime.date(2027, 3, 4)
 
 
-def test_tick_of_freezegun_drives_the_simulation(app, add):
-    """`tick` makes an ETA due."""
+@pytest.fixture
+def again(app):
+    """A task that succeeds at its third attempt, an hour after the second; the moments of each."""
+
+    @app.task(name="shop.again", bind=True, max_retries=2)
+    def again(self):
+        again.at.append(datetime.datetime.now().isoformat())
+        if self.request.retries < 2:
+            raise self.retry(countdown=3600)
+
+    again.at = []
+    return again
+
+
+HOURLY = ["2027-03-04T00:00:00", "2027-03-04T01:00:00", "2027-03-04T02:00:00"]
+
+
+@pytest.mark.parametrize(
+    "move",
+    [
+        lambda frozen: frozen.tick(7200),
+        lambda frozen: frozen.tick(7200.0),
+        lambda frozen: frozen.tick(datetime.timedelta(hours=2)),
+        lambda frozen: frozen.tick(delta=datetime.timedelta(hours=2)),
+        lambda frozen: frozen.move_to("2027-03-04 02:00"),
+        lambda frozen: frozen.move_to(datetime.datetime(2027, 3, 4, 2)),  # noqa: DTZ001
+        lambda frozen: [frozen.tick(60) for _ in range(120)],
+    ],
+    ids=["seconds", "float", "timedelta", "keyword", "text", "datetime", "step by step"],
+)
+@pytest.mark.parametrize("outside", [True, False], ids=["around", "inside"])
+def test_freezegun_drives_the_simulation(app, again, move, outside):
+    """What is due while it moves time happens at its own moment, without a `drain`."""
+    with ExitStack() as stack:
+        if outside:
+            frozen = stack.enter_context(freeze_time("2027-03-04"))
+        flow = stack.enter_context(simulate(app))
+        if not outside:
+            frozen = stack.enter_context(freeze_time("2027-03-04"))
+        again.delay()
+        move(frozen)
+        assert again.at == HOURLY
+        assert flow.clock.elapsed == 7200
+        assert datetime.datetime.now().isoformat() == HOURLY[-1]
+
+
+def test_a_freeze_that_ticks_by_itself_drives_too(app, again):
+    """`freeze_time(tick=True)`: real time goes on in it, and `tick` moves it besides."""
+    with freeze_time("2027-03-04", tick=True) as frozen, simulate(app) as flow:
+        again.delay()
+        frozen.tick(7300)
+        flow.assert_ran(again, times=3)
+
+
+def test_freezegun_goes_back(app):
+    """The date changes; nothing is undone and nothing happens twice."""
+    with freeze_time("2027-03-04") as frozen, simulate(app):
+        frozen.move_to("2020-01-01")
+        assert datetime.datetime.now().isoformat() == "2020-01-01T00:00:00"
+
+
+def test_freezegun_in_a_task_lets_time_pass_there(app, add):
+    """A body that moves the time waits so long."""
     with freeze_time("2027-03-04") as frozen, simulate(app) as flow:
-        result = add.apply_async((1, 2), countdown=3600)
-        frozen.tick(3600)
-        flow.drain()
-        assert result.state == "SUCCESS"
-        assert flow.clock.elapsed == 3600
+
+        @app.task(name="shop.slow")
+        def slow():
+            frozen.tick(60)
+            return datetime.datetime.now().isoformat()
+
+        run = flow.run(slow.s())
+        assert run.value == "2027-03-04T00:01:00"
+        assert run.elapsed == 60
+
+
+def test_freezegun_is_put_back(app):
+    """Outside a simulation it is as it was."""
+    before = FrozenDateTimeFactory.tick, FrozenDateTimeFactory.move_to
+    with simulate(app):
+        assert FrozenDateTimeFactory.tick is not before[0]
+    assert (FrozenDateTimeFactory.tick, FrozenDateTimeFactory.move_to) == before
+
+
+def test_at_a_moment_that_is_past(app):
+    """It would never come."""
+    with simulate(app) as flow, pytest.raises(ValueError, match="lies before the present"):
+        flow.clock.at(datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC), print)
 
 
 def test_freeze_time_inside_changes_the_date_and_not_what_elapsed(app):
@@ -160,6 +241,28 @@ def test_asyncio_run_in_a_task(app):
     with simulate(app) as flow:
         run = flow.run(wait.s())
     assert (run.value, run.elapsed) == ("woken", 60)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_coroutine_that_opens_a_simulation(app, add, frozen):
+    """Its own loop runs already: what it awaits is virtual from then on, and real afterwards."""
+
+    async def test():
+        async with asyncio.timeout(20) as real:
+            with simulate(app) as flow:
+                assert flow.run(add.s(1, 2)).value == 3
+                await asyncio.sleep(10)
+                with pytest.raises(TimeoutError):
+                    async with asyncio.timeout(5):
+                        await asyncio.sleep(60)
+                late = asyncio.ensure_future(asyncio.sleep(0.001))
+            assert flow.clock.elapsed == 15
+            if not frozen:
+                await late
+        assert not real.expired()
+
+    with freeze_time("2030-01-01") if frozen else nullcontext():
+        asyncio.run(test())
 
 
 def test_asyncio_timeout_in_a_task(app):

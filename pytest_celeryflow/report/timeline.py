@@ -8,14 +8,15 @@ there. Times are relative to the beginning of the workflow.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from pytest_celeryflow.durations import duration
 from pytest_celeryflow.history import Event, History
 
-__all__ = ["timeline"]
+__all__ = ["MARKS", "Row", "in_words", "rows", "timeline"]
 
-_MARKS = {
+#: A sign for each kind of event.
+MARKS = {
     "published": "→",
     "started": "▸",
     "retried": "↻",
@@ -36,6 +37,26 @@ _LONG = 60
 _LONG_ERROR = 90
 
 
+class Row(NamedTuple):
+    """One line: a turning point.
+
+    Attributes:
+        at: When, in words; empty if at the moment of the line before.
+        label: ``"charge#2"``, or empty.
+        mark: A sign for the kind of event.
+        said: What happened, in words.
+        worker: Name of the worker, where there are several; or empty.
+        kind: Kind of the event.
+    """
+
+    at: str
+    label: str
+    mark: str
+    said: str
+    worker: str = ""
+    kind: str = ""
+
+
 def timeline(history: History, *, began: float = 0.0, limit: int = 200) -> str:
     """The history as text.
 
@@ -44,36 +65,54 @@ def timeline(history: History, *, began: float = 0.0, limit: int = 200) -> str:
         began: The time, in seconds, that counts as zero.
         limit: The most lines; the middle is folded beyond.
     """
-    rows = list(_rows(history, began))
-    if not rows:
+    told = list(rows(history, began=began, limit=limit))
+    if not told:
         return "nothing happened"
-    folded = len(rows) - limit
-    if folded > 0:
-        half = limit // 2
-        rows = [*rows[:half], ("", "", f"… {folded} more lines"), *rows[-half:]]
-    times = max(len(row[0]) for row in rows)
-    names = max(len(row[1]) for row in rows)
-    return "\n".join(f"{at:>{times}}  {name:<{names}}  {said}".rstrip() for at, name, said in rows)
+    times = max(len(row.at) for row in told)
+    names = max(len(row.label) for row in told)
+    lines = []
+    for row in told:
+        where = f"  [{row.worker}]" if row.worker else ""
+        said = f"{row.mark} {row.said}{where}".lstrip()
+        lines.append(f"{row.at:>{times}}  {row.label:<{names}}  {said}".rstrip())
+    return "\n".join(lines)
 
 
-def _rows(history: History, began: float) -> Iterator[tuple[str, str, str]]:
+def rows(history: History, *, began: float = 0.0, limit: int = 200) -> list[Row]:
+    """The lines of a timeline; beyond the limit the middle is one line that says how many."""
+    every = list(_rows(history, began))
+    folded = len(every) - limit
+    if folded <= 0:
+        return every
+    half = limit // 2
+    return [*every[:half], Row("", "", "", f"… {folded} more lines"), *every[-half:]]
+
+
+def _rows(history: History, began: float) -> Iterator[Row]:
     several = len({e.worker for e in history if e.worker is not None}) > 1
     begun: dict[int, Event] = {}
     last = None
     for event in history:
         if event.kind == "started" and event.execution is not None:
             begun[event.execution] = event
-        said = _said(event, begun)
+        said = in_words(event, begun)
         if said is None:
             continue
         at = duration(event.at - began)
         shown = at if at != last else ""
         last = at
-        where = f"  [{event.worker}]" if several and event.worker else ""
-        yield shown, event.label or "", f"{_MARKS.get(event.kind, '·')} {said}{where}"
+        worker = event.worker if several and event.worker else ""
+        mark = MARKS.get(event.kind, "·")
+        yield Row(shown, event.label or "", mark, said, worker, event.kind)
 
 
-def _said(event: Event, begun: dict[int, Event]) -> str | None:
+def in_words(event: Event, begun: dict[int, Event]) -> str | None:
+    """What happened, or ``None`` for what is not worth a line.
+
+    Args:
+        event: The event.
+        begun: The events ``started`` so far, by the number of their execution.
+    """
     told = event.details
     if event.kind in ("received", "acked", "clock"):
         return None

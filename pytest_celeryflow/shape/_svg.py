@@ -18,11 +18,11 @@ from pytest_celeryflow.shape._layout import Bar, Box, Line, Turn, layout
 from pytest_celeryflow.shape._model import Shape
 from pytest_celeryflow.shape._text import text
 
-__all__ = ["svg"]
+__all__ = ["STYLE", "heads", "svg"]
 
 _MARGIN = 16
 
-_STYLE = """
+STYLE = """
   svg { --ink: #1f2933; --soft: #7b8794; --node: #f5f7fa; --rim: #9aa5b1; --frame: #cbd2d9;
         --bar: #3e4c59; --bad: #c0392b; --badfill: #fdecea; --call: #eef6ee; --callrim: #6b9a6b }
   @media (prefers-color-scheme: dark) {
@@ -45,8 +45,13 @@ _STYLE = """
 """
 
 
-def svg(shape: Shape) -> str:
-    """Draw the image; see `Shape.svg`."""
+def svg(shape: Shape, *, alone: bool = True) -> str:
+    """Draw the image; see `Shape.svg`.
+
+    Args:
+        shape: The shape.
+        alone: It brings its style sheet and its arrow heads.
+    """
     block = layout(shape)
     width, height = block.width + 2 * _MARGIN, block.height + 2 * _MARGIN
     title = escape(text(shape), quote=False)
@@ -55,7 +60,8 @@ def svg(shape: Shape) -> str:
         f' viewBox="0 0 {width:g} {height:g}" role="img">'
     )
     place = f'<g transform="translate({_MARGIN} {_MARGIN})">'
-    out = [head, f"<title>{title}</title>", f"<style>{_STYLE}</style>", _heads(), place]
+    own = [f"<style>{STYLE}</style>", _heads()] if alone else []
+    out = [head, f"<title>{title}</title>", *own, place]
     for part in block.parts:
         match part:
             case Line():
@@ -78,6 +84,14 @@ def _heads() -> str:
         ' markerHeight="7" orient="auto"><path class="head {0}" d="M0 0.5 7 4 0 7.5"/></marker>'
     )
     return f"<defs>{''.join(map(marker.format, ('then', 'link', 'error')))}</defs>"
+
+
+def heads() -> str:
+    """The arrow heads by themselves, as an image that takes no room."""
+    return (
+        '<svg xmlns="http://www.w3.org/2000/svg" width="0" height="0" style="position:absolute"'
+        f' aria-hidden="true">{_heads()}</svg>'
+    )
 
 
 def _end(kind: str = "then") -> str:

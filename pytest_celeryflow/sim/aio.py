@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from pytest_celeryflow.errors import WorkflowStalled
+from pytest_celeryflow.replacing import real_monotonic
 from pytest_celeryflow.sim.world import World
 
 __all__ = ["virtual_loops"]
@@ -29,7 +30,9 @@ _PATIENCE = 1.0
 _LOOKS = 10
 
 
-#: Seconds between two moments that virtual time can tell apart.
+#: Seconds between two moments that virtual time can tell apart. A loop's own is a nanosecond, which
+#: is nothing beside a frozen ``time.monotonic()``, the seconds since 1970 as a float: a timer that
+#: is due would never be later than now (`asyncio/base_events.py:BaseEventLoop._run_once`).
 _RESOLUTION = 1e-6
 
 
@@ -100,14 +103,34 @@ def virtual_loops(world: World) -> Iterator[None]:
         finally:
             loop._selector, loop._clock_resolution = selector, resolution
 
-    outer = asyncio._get_running_loop()
-    inside = outer if isinstance(outer, selector_events.BaseSelectorEventLoop) else None
     base_events.BaseEventLoop.run_forever = run_virtually  # type: ignore[method-assign, assignment]
-    if inside is not None:
-        inside._selector = _VirtualSelector(inside, inside._selector, world)  # type: ignore[attr-defined]
+    try:
+        with _running_loop_virtual(world):
+            yield
+    finally:
+        base_events.BaseEventLoop.run_forever = run_forever  # type: ignore[method-assign]
+
+
+@contextmanager
+def _running_loop_virtual(world: World) -> Iterator[None]:
+    """The same for the loop that runs already: the test is a coroutine."""
+    loop: Any = asyncio._get_running_loop()
+    if not isinstance(loop, selector_events.BaseSelectorEventLoop):
+        yield
+        return
+    real = loop._selector, loop._clock_resolution  # type: ignore[attr-defined]
+    loop._selector = _VirtualSelector(loop, real[0], world)  # type: ignore[attr-defined]
+    loop._clock_resolution = _RESOLUTION  # type: ignore[attr-defined]
+    _postpone(loop, world, by=loop.time() - real_monotonic())
     try:
         yield
     finally:
-        base_events.BaseEventLoop.run_forever = run_forever  # type: ignore[method-assign]
-        if inside is not None:
-            inside._selector = inside._selector.real  # type: ignore[attr-defined]
+        loop._selector, loop._clock_resolution = real  # type: ignore[attr-defined]
+        _postpone(loop, world, by=real_monotonic() - loop.time())
+
+
+def _postpone(loop: Any, world: World, *, by: float) -> None:
+    """Calls that the loop was asked for by one clock stay as far away by the other."""
+    if world.clock.replaces_real_time:
+        for handle in loop._scheduled:  # all alike, so that its order stays
+            handle._when += by
