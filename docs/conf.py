@@ -55,14 +55,14 @@ SECTIONS = {
         "how-to/timeouts",
         "how-to/crashes",
         "how-to/duplicates",
-        "how-to/outages",
         "how-to/exploration",
         "how-to/*",
     ],
     "Reference": ["reference/api", "reference/pytest", "reference/*", "limitations"],
     "Explanation": [
+        "explanation/strategy",
         "explanation/simulation",
-        "explanation/where-eager-lies",
+        "explanation/celery",
         "explanation/*",
     ],
 }
