@@ -31,6 +31,8 @@ html_css_files = ["wide.css"]
 # Markdown: anchors as GitHub makes them, and GitHub's way to write a drawing.
 myst_heading_anchors = 4
 myst_fence_as_directive = ["mermaid"]
+mermaid_height = "auto"
+mermaid_fullscreen = False
 mermaid_use_local = os.environ.get("MERMAID_JS", "")
 
 # Docstrings: Google form; what stands in single backticks is code, and a link where it can be one.

@@ -63,8 +63,8 @@ def test_python_blocks_run(page, tmp_path, monkeypatch):
             importlib.import_module(name)
     finally:
         sys.modules.pop(name, None)
-    for told, (_, said) in zip(printed.getvalue().split(_MARK), parts, strict=True):
-        assert said is None or told == said
+    for now, (_, said) in zip(printed.getvalue().split(_MARK), parts, strict=True):
+        assert said is None or now == said
 
 
 @pytest.mark.slow

@@ -47,8 +47,8 @@ To see what your own workflow does, [mark its test with `compare=True`](../how-t
 _CASE = """\
 ### {title}
 
-* Eagerly: {eager}
-* In a worker: {worker}
+* **Eagerly.** {eager}
+* **In a worker.** {worker}
 
 ```py
 {source}
