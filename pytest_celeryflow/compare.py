@@ -10,7 +10,6 @@ from celery import Celery
 from celery.canvas import Signature
 
 from pytest_celeryflow.contexts import run_eager, run_worker, simulate
-from pytest_celeryflow.flow import Flow
 from pytest_celeryflow.run import Run
 from pytest_celeryflow.seen import (
     Difference,
@@ -21,7 +20,7 @@ from pytest_celeryflow.seen import (
     differences,
 )
 
-__all__ = ["Comparison", "Difference", "compare_modes", "compared"]
+__all__ = ["Comparison", "Difference", "compare_modes", "compared", "observed"]
 
 _MODES: dict[str, Callable[..., Any]] = {
     "eager": run_eager,
@@ -122,8 +121,7 @@ def compare_modes(
     checked = check_ignore(ignore)
     seen = {}
     for mode in modes:
-        with _MODES[mode](app, **(options or {}).get(mode, {})) as flow:
-            seen[mode] = _observed(flow, workflow)
+        seen[mode] = observed(app, mode, workflow, (options or {}).get(mode, {}))
     check_tasks(checked, seen.values())
     return compared(seen, checked)
 
@@ -145,9 +143,18 @@ def compared(seen: Mapping[str, Seen], ignore: Sequence[str]) -> Comparison:
     )
 
 
-def _observed(flow: Flow, workflow: Any) -> Seen:
-    canvas = workflow.clone() if isinstance(workflow, Signature) else workflow()
-    try:
-        return Seen(canvas, run=flow.run(canvas))
-    except (Exception, SystemExit) as exc:  # noqa: BLE001 - where it is raised is what is compared
-        return Seen(canvas, raised=exc)
+def observed(app: Celery, mode: str, workflow: Any, options: Mapping[str, Any]) -> Seen:
+    """Run a workflow in one mode.
+
+    Args:
+        app: The app.
+        mode: ``"eager"``, ``"worker"`` or ``"sim"``.
+        workflow: A canvas, or a function without arguments that makes one.
+        options: Further arguments of the mode's context manager.
+    """
+    with _MODES[mode](app, **options) as flow:
+        canvas = workflow.clone() if isinstance(workflow, Signature) else workflow()
+        try:
+            return Seen(canvas, run=flow.run(canvas))
+        except (Exception, SystemExit) as exc:  # noqa: BLE001 - where it is raised is compared
+            return Seen(canvas, raised=exc)

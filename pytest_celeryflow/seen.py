@@ -234,7 +234,7 @@ def _order(run: Run, one: str, other: str) -> int:
 def _lengths(seen: Mapping[str, Seen]) -> Iterator[Difference]:
     took = {mode: each.run.elapsed for mode, each in seen.items() if each.run is not None}
     if len(took) == len(seen) and max(took.values()) - min(took.values()) >= _LONGER:
-        told = {mode: duration(round(seconds, 1)) for mode, seconds in took.items()}
+        told = {mode: duration(int(seconds)) for mode, seconds in took.items()}
         yield Difference("elapsed", "elapsed", told)
 
 

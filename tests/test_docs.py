@@ -6,25 +6,37 @@ After a change, write what pytest prints on the pages anew and read the differen
 """
 
 import importlib
+import io
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import celery
 import pytest
 from celery import _state
 
-from tests.docs_pages import ROOT, files, module, settings, shown, told, written_anew
+from tests.docs_pages import ROOT, files, module, pieces, settings, shown, told, written_anew
 
-PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
-FAILURES = [(page, failure) for page in PAGES for failure in shown(page)]
+DOCS = ROOT / "docs"
+PAGES = [
+    ROOT / "README.md",
+    *sorted(p for p in DOCS.glob("**/*.md") if "_build" not in p.parts),
+]
+FAILURES = [(page, each) for page in PAGES for each in shown(page) if not each.is_command]
+COMMANDS = [(page, each) for page in PAGES for each in shown(page) if each.is_command]
 MODULES = [page for page in PAGES if module(page)]
-FILES = [(page, name) for page in PAGES for name in files(page)]
+FILES = [(page, name) for page in PAGES for name in files(page) if name.startswith("test_")]
 
 #: What else is installed must not change what is printed.
 QUIETLY = ["-p", "no:randomly", "-p", "no:asyncio", "-p", "no:cacheprovider"]
+
+
+#: Between what one piece of a page prints and what the next does.
+_MARK = "\x1f"
 
 
 def _titled(value):
@@ -34,19 +46,25 @@ def _titled(value):
 @pytest.mark.slow
 @pytest.mark.parametrize("page", MODULES, ids=_titled)
 def test_python_blocks_run(page, tmp_path, monkeypatch):
-    """All blocks of a page that are in no file, as one module."""
+    """All blocks of a page that are in no file, as one module; and what they print."""
     name = f"docs_{page.stem.lower()}"
-    (tmp_path / f"{name}.py").write_text(module(page))
+    parts = pieces(page)
+    source = f"\n\nprint({_MARK!r}, end='')\n".join(code for code, _ in parts)
+    (tmp_path / f"{name}.py").write_text(source)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     # The apps of a page become current and announce their tasks, as a user's do.
     monkeypatch.setattr(_state, "_on_app_finalizers", set(_state._on_app_finalizers))
     monkeypatch.setattr(_state, "default_app", _state.default_app)
     monkeypatch.setattr(_state._tls, "current_app", _state._tls.current_app)
+    printed = io.StringIO()
     try:
-        importlib.import_module(name)
+        with redirect_stdout(printed):
+            importlib.import_module(name)
     finally:
         sys.modules.pop(name, None)
+    for now, (_, said) in zip(printed.getvalue().split(_MARK), parts, strict=True):
+        assert said is None or now == said
 
 
 @pytest.mark.slow
@@ -55,9 +73,9 @@ def test_what_a_page_shows_is_what_pytest_prints(page, failure, pytester, monkey
     """A test that fails on purpose, and its report."""
     monkeypatch.delenv("CI", raising=False)  # there pytest shows differences at length
     pytester.makeini(settings(page))
-    pytester.makepyfile(**{failure.name.removesuffix(".py"): failure.source})
+    _write(pytester.path, {**failure.others, failure.name: failure.source})
     result = pytester.runpytest_subprocess(*QUIETLY, failure.name)
-    assert failure.output == told(str(result.stdout))
+    assert failure.output == told(str(result.stdout), short=failure.short)
 
 
 @pytest.mark.slow
@@ -65,9 +83,29 @@ def test_what_a_page_shows_is_what_pytest_prints(page, failure, pytester, monkey
 def test_what_a_page_repairs_passes(page, name, pytester):
     """The file at the end of the page, with all its recipes."""
     pytester.makeini(settings(page))
-    pytester.makepyfile(**{name.removesuffix(".py"): files(page)[name]})
+    _write(pytester.path, files(page))
     result = pytester.runpytest_subprocess(*QUIETLY, name)
     assert result.ret == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("page", "command"), COMMANDS, ids=_titled)
+def test_what_a_page_shows_is_what_a_command_prints(page, command, tmp_path):
+    """Of `python -m pytest_celeryflow`, beside the files of the page."""
+    _write(tmp_path, command.others)
+    assert _printed_by(command.name, tmp_path) == command.output
+
+
+def _write(folder, sources):
+    for name, source in sources.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(source)
+
+
+def _printed_by(command, folder):
+    line = [sys.executable, *shlex.split(command)[1:]]
+    done = subprocess.run(line, check=False, cwd=folder, capture_output=True, text=True)
+    return done.stdout + done.stderr
 
 
 @pytest.mark.skipif(celery.VERSION < (5, 7), reason="pages name the code of Celery 5.7")
@@ -152,7 +190,7 @@ def test_a_page_shows_the_failure_without_what_was_logged():
         "--- celeryflow: what happened in mode sim ---\n0s  one#1\n"
     )
     assert told(printed) == wanted
-    assert f"```text\n{wanted}```" in written_anew(PAGE, lambda name, source: printed)
+    assert f"```text\n{wanted}```" in written_anew(PAGE, lambda shown: printed)
 
 
 def test_a_page_cannot_show_a_failure_that_does_not_happen():
@@ -161,19 +199,23 @@ def test_a_page_cannot_show_a_failure_that_does_not_happen():
         told("== 1 passed ==\n")
 
 
-def _printed(name, source):
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / name).write_text(source)
-        command = [sys.executable, "-m", "pytest", *QUIETLY, name]
-        return subprocess.run(
-            command, check=False, cwd=folder, capture_output=True, text=True
-        ).stdout
+def _printed(page):
+    """How to print what a page shows."""
+
+    def printed(shown):
+        with tempfile.TemporaryDirectory() as folder:
+            name = {} if shown.is_command else {shown.name: shown.source}
+            _write(Path(folder), {**shown.others, **name, "pytest.ini": settings(page)})
+            command = shown.name if shown.is_command else shlex.join(["python", "-m", "pytest", *QUIETLY, shown.name])
+            return _printed_by(command, folder)
+
+    return printed
 
 
 if __name__ == "__main__":
     for page in map(Path, sys.argv[1:] or PAGES):
         before = page.read_text(encoding="utf-8")
-        after = written_anew(before, _printed)
+        after = written_anew(before, _printed(page))
         if after != before:
             page.write_text(after, encoding="utf-8")
             sys.stdout.write(f"written anew: {page}\n")
