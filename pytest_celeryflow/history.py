@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, overload
 
-__all__ = ["KINDS", "Event", "Execution", "History", "Opaque"]
+__all__ = ["KINDS", "VOLATILE", "Event", "Execution", "History", "Opaque"]
 
 #: Every kind of event, in the order in which a task usually meets them.
 KINDS = (
@@ -95,14 +95,14 @@ class Event:
 
     def canonical(self) -> str:
         """Text that is equal for two events that say the same, whatever their times and ids."""
-        shown = {k: v for k, v in self.details.items() if k not in _VOLATILE}
+        shown = {k: v for k, v in self.details.items() if k not in VOLATILE}
         if isinstance(chord := shown.get("chord"), Mapping):  # the body is named by its id
             shown["chord"] = {k: v for k, v in chord.items() if k != "body"}
         return f"{self.kind} {self.label} {self.worker} {self.execution} {_canonical(shown)}"
 
 
 #: Details that differ between two runs that did the same: they name ids or real moments.
-_VOLATILE = frozenset(
+VOLATILE = frozenset(
     {"parent", "root", "group", "eta", "expires", "to", "reply_to", "headers", "wiring"}
 )
 
