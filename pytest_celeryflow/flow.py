@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from celery import Celery, states
 from celery.canvas import Signature
@@ -35,6 +35,13 @@ if TYPE_CHECKING:
 __all__ = ["Flow"]
 
 
+class Followed(Protocol):
+    """A plan that a flow can follow."""
+
+    def lead(self, flow: Flow) -> None:
+        """Let it decide from now on."""
+
+
 class Flow:
     """A workflow test in progress.
 
@@ -53,6 +60,7 @@ class Flow:
         self.wishes: dict[str, bool] = {}
         self._verdicts: set[str] = set()
         self._explored = False
+        self._story: Callable[[], list[str]] = list
         self._beat: Beat | None = None
         self._broken: CeleryflowAssertionError | None = None
         #: Set by whoever knows: then the end of the flow has nothing to add.
@@ -98,6 +106,9 @@ class Flow:
     def report(self) -> str:
         """What happened, and what still waits, for a failure report."""
         lines = [timeline(self.history, limit=60)]
+        if told := self._story():
+            departures = [f"  {n}. {sentence}" for n, sentence in enumerate(told, 1)]
+            lines = ["its schedule departs from the default one:", *departures, "", *lines]
         waiting = [f"{m.label} in {m.where}" for m in self._mode.messages()[:8]]
         if waiting:
             lines.append(f"still waiting: {', '.join(waiting)}")
@@ -417,8 +428,42 @@ class Flow:
 
     # --- exploration ---
 
+    def follow(self, *plans: Followed) -> None:
+        """Let drawn plans decide, from now on, in which order things happen and what goes wrong.
+
+        Args:
+            plans: What `pytest_celeryflow.strategies` draws: a `Schedule` (``sim`` alone), and
+                any number of `FaultPlan`. Their faults may strike; none has to.
+
+        Raises:
+            ValueError: It is neither.
+            CeleryflowError: The flow follows a schedule already, or its mode cannot.
+            UnsupportedFault: The mode cannot do one of the faults.
+        """
+        for plan in plans:
+            if not callable(getattr(plan, "lead", None)):
+                raise ValueError(
+                    f"follow({plan!r}): give what schedules() and fault_plans() of "
+                    "pytest_celeryflow.strategies draw: a Schedule, a FaultPlan"
+                )
+        for plan in plans:
+            plan.lead(self)
+
+    def tell(self, story: Callable[[], list[str]]) -> None:
+        """Let a report say how this schedule departs from the default one."""
+        self._story = story
+
     def explored_by(self, choosing: Any) -> None:
         """Let an oracle choose from now on (`pytest_celeryflow.explore`)."""
+        if self.mode != "sim":
+            raise CeleryflowError(
+                f"mode {self.mode!r} cannot follow a schedule: what comes first is for the "
+                "machine to decide there. The mode that can is 'sim'"
+            )
+        if self._explored:
+            raise CeleryflowError(
+                "this flow follows a schedule already, its own or that of an exploration"
+            )
         self._explored = True
         self._mode.explore(choosing)  # type: ignore[attr-defined]
 

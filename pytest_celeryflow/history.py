@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, overload
 
-__all__ = ["ENDINGS", "KINDS", "Event", "Execution", "History", "Opaque"]
+__all__ = ["ENDINGS", "KINDS", "VOLATILE", "Event", "Execution", "History", "Opaque"]
 
 #: Every kind of event, in the order in which a task usually meets them.
 KINDS = (
@@ -97,7 +97,7 @@ class Event:
 
     def canonical(self) -> str:
         """Text that is equal for two events that say the same, whatever their times and ids."""
-        shown = {k: v for k, v in self.details.items() if k not in _VOLATILE}
+        shown = {k: v for k, v in self.details.items() if k not in VOLATILE}
         if isinstance(chord := shown.get("chord"), Mapping):  # the body is named by its id
             shown["chord"] = {k: v for k, v in chord.items() if k != "body"}
         if self.kind == "published" and isinstance(wait := shown.get("countdown"), int | float):
@@ -106,7 +106,7 @@ class Event:
 
 
 #: Details that differ between two runs that did the same: they name ids or real moments.
-_VOLATILE = frozenset(
+VOLATILE = frozenset(
     {"parent", "root", "group", "eta", "expires", "to", "reply_to", "headers", "wiring"}
 )
 

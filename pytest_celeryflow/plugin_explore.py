@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import sys
 from typing import Any
 
 import pytest
@@ -117,22 +118,33 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     app = pyfuncitem._request.getfixturevalue("celeryflow_app")
     given = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
 
+    output = _Output(config)
+
     def run(flow: Any) -> None:
         __tracebackhide__ = True
-        pyfuncitem.obj(**{**given, "celeryflow": flow})
+        output.forget()
+        try:
+            pyfuncitem.obj(**{**given, "celeryflow": flow})
+        except BaseException as exc:
+            output.keep(exc)
+            raise
 
     explorer = importlib.import_module("pytest_celeryflow.explore.explorer")
     replay = importlib.import_module("pytest_celeryflow.explore.replay")
+    wrong = None
     try:
         found = explorer.explore(run, app, **arguments)
     except ValueError as exc:
-        pytest.fail(f"marker {_MARKER}: {exc}", pytrace=False)
+        wrong = f"marker {_MARKER}: {exc}"
     except replay.ReplayMismatch as exc:
-        pytest.fail(str(exc), pytrace=False)
+        wrong = str(exc)
+    if wrong is not None:
+        pytest.fail(wrong, pytrace=False)
     if found.failure is not None:
         pyfuncitem.stash[_FAILURE] = found.failure
+        output.show(found.failure.error)
         pyfuncitem.stash[_REPORT] = found.report(
-            rerun=f"pytest {pyfuncitem.nodeid!r}", message=False, test=_call(pyfuncitem)
+            rerun=f"pytest {pyfuncitem.nodeid!r}", message=False, test=_regression(pyfuncitem)
         )
         raise found.failure.error
     if not found.ok:
@@ -140,10 +152,62 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     return True
 
 
-def _call(item: pytest.Function) -> str | None:
-    """The test as it is called, where a regression test can call it."""
-    arguments = ", ".join(item._fixtureinfo.argnames)
-    return f"{item.originalname}({arguments})" if item.cls is None else None
+class _Output:
+    """What the schedules print and log: of each its own, in the end that of the smallest.
+
+    Relies on the plugins that pytest calls ``capturemanager`` and ``logging-plugin``; without
+    them, or with ``-s``, everything is shown as it comes.
+    """
+
+    def __init__(self, config: pytest.Config) -> None:
+        manager = config.pluginmanager
+        self._capture = manager.get_plugin("capturemanager")
+        logging = manager.get_plugin("logging-plugin")
+        self._handlers = [
+            handler
+            for handler in (getattr(logging, n, None) for n in ("report_handler", "caplog_handler"))
+            if hasattr(handler, "clear")
+        ]
+
+    def forget(self) -> None:
+        """A schedule begins: what was before it is of no interest."""
+        self._read()
+        for handler in self._handlers:
+            handler.clear()
+
+    def keep(self, error: BaseException) -> None:
+        """A schedule failed: its output may be the one to show."""
+        logged = self._handlers[0].stream.getvalue() if self._handlers else ""
+        error._celeryflow_output = (*self._read(), logged)  # type: ignore[attr-defined]
+
+    def show(self, error: BaseException) -> None:
+        """Let the report have the output of the schedule that raised this."""
+        self.forget()
+        out, err, logged = getattr(error, "_celeryflow_output", ("", "", ""))
+        sys.stdout.write(out)
+        sys.stderr.write(err)
+        if self._handlers:
+            self._handlers[0].stream.write(logged)
+
+    def _read(self) -> tuple[str, str]:
+        if self._capture is None or not self._capture.is_globally_capturing():
+            return "", ""
+        out, err = self._capture.read_global_capture()
+        return out, err
+
+
+def _regression(item: pytest.Function) -> list[str]:
+    """A test that calls this one, with the values of its parameters."""
+    parameters = getattr(getattr(item, "callspec", None), "params", {})
+    names = item._fixtureinfo.argnames
+    drawn = [f'@pytest.mark.parametrize("{n}", [{parameters[n]!r}])' for n in names if n in parameters]
+    called = f"{item.originalname}({', '.join(names)})"
+    if item.cls is None:
+        head = f"def {item.originalname}_regression({', '.join(names)}):"
+    else:  # a method of the same class
+        called = f"self.{called}"
+        head = f"def {item.originalname}_regression({', '.join(('self', *names))}):"
+    return [*drawn, head, f"    {called}"]
 
 
 def section(item: pytest.Item) -> str | None:

@@ -29,7 +29,7 @@ from pytest_celeryflow.sim.oracle import Oracle, Step
 if TYPE_CHECKING:
     from pytest_celeryflow.flow import Flow
 
-__all__ = ["FAULTS", "STRATEGIES", "Plan", "Schedule", "explore"]
+__all__ = ["FAULTS", "STRATEGIES", "Explored", "Plan", "explore"]
 
 #: Kinds of faults that an exploration can inject.
 FAULTS = ("crash", "duplicate", "drop", "delay")
@@ -40,7 +40,7 @@ _ALL = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Schedule:
+class Explored:
     """One run of the function.
 
     Attributes:
@@ -96,7 +96,7 @@ class Plan:
             return CrashPoints(self.runs)
         return Uniform(self.runs, self.max_faults, self.seed)
 
-    def run(self, oracle: Oracle) -> Schedule:
+    def run(self, oracle: Oracle) -> Explored:
         """Run the function once, under an oracle that has begun."""
         choosing = Choosing(oracle, faults=self.faults, max_faults=self.max_faults, delay=self.delay)
         error: BaseException | None = None
@@ -121,7 +121,7 @@ class Plan:
             for name in set(self.app.tasks) - known:
                 del self.app.tasks[name]
         oracle.end(choosing.steps)
-        return Schedule(
+        return Explored(
             tuple(choosing.steps), flow.history, error, dict(flow.wishes), flow.verdicts
         )
 
@@ -129,7 +129,7 @@ class Plan:
         """How to make a schedule that departs so."""
         return Recipe(self.seed, self.faults, self.max_faults, self.delay, tuple(steps))
 
-    def again(self, recipe: Recipe) -> Schedule:
+    def again(self, recipe: Recipe) -> Explored:
         """Run the function once more, exactly as it was.
 
         Raises:
@@ -137,7 +137,7 @@ class Plan:
         """
         return self.run(Replay(recipe.departures))
 
-    def nearly(self, recipe: Recipe) -> Schedule:
+    def nearly(self, recipe: Recipe) -> Explored:
         """Run the function once more, as nearly as it goes."""
         return self.run(Nearly(recipe.departures))
 
@@ -244,7 +244,7 @@ def _searched(plan: Plan, collect: Callable[[], None]) -> Exploration:
     return found
 
 
-def _smallest(plan: Plan, schedule: Schedule) -> Failure:
+def _smallest(plan: Plan, schedule: Explored) -> Failure:
     """Make a failure smaller, after checking that it happens again."""
     assert schedule.error is not None
     recipe = plan.recipe(departures(schedule.steps))

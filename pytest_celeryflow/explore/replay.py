@@ -57,7 +57,8 @@ def _misfit(step: int, wanted: str, instead: str) -> str:
     return (
         f"the replay does not fit any more: at step {step} it wants\n  {wanted}\n"
         f"and {instead}\n"
-        "The code, the test or a version changed since it was recorded: explore anew."
+        "The code, the test or a version changed since it was recorded: explore anew. Or else the\n"
+        "order of a set decides, which differs from process to process: try PYTHONHASHSEED=0."
     )
 
 

@@ -15,6 +15,8 @@ from pytest_celeryflow.sim.oracle import Step
 
 __all__ = ["Exploration", "Failure"]
 
+_USED_UP = "; the tries were used up, so it may not be the smallest: shrink_runs= gives more"
+
 
 @dataclass
 class Failure:
@@ -106,14 +108,14 @@ class Exploration:
         return self.report()
 
     def report(
-        self, *, rerun: str | None = None, message: bool = True, test: str | None = None
+        self, *, rerun: str | None = None, message: bool = True, test: Sequence[str] = ()
     ) -> str:
         """What was found, for a person.
 
         Args:
             rerun: The command that replays a failure, up to the string.
             message: Say what was raised, too.
-            test: How the explored test is called, for a regression test that does so.
+            test: The lines of a regression test, without the marker.
         """
         if self.failure is None:
             done = ", which is all there are" if self.complete else ""
@@ -130,7 +132,7 @@ class Exploration:
         return f" (a task {', '.join(told)} of {self.schedules})" if told else ""
 
     def _failed(
-        self, failure: Failure, rerun: str | None, message: bool, test: str | None
+        self, failure: Failure, rerun: str | None, message: bool, test: Sequence[str]
     ) -> list[str]:
         lines = [f"a schedule fails: the last of {self._counted()}{self._verdicts()}", ""]
         if message:
@@ -152,13 +154,10 @@ class Exploration:
             "Keep it as a regression test:",
             f'        @pytest.mark.celeryflow_explore(replay="{failure.replay}")',
         ]
-        if test is not None:
-            name, _, arguments = test.partition("(")
-            lines += [f"        def {name}_regression({arguments}:", f"            {test}"]
-        return lines
+        return lines + [f"        {line}" for line in test]
 
     def _shrunk(self, failure: Failure) -> str:
         if failure.before is None:
             return ""
-        left = "" if failure.finished else "; the tries were used up, so it may not be the smallest"
+        left = "" if failure.finished else _USED_UP
         return f" ({len(failure.story)} of {failure.before} choices, after {failure.tries} tries{left})"

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 from pytest_celeryflow.explore.recipe import Departure, Recipe, departures
 
 if TYPE_CHECKING:
-    from pytest_celeryflow.explore.explorer import Plan, Schedule
+    from pytest_celeryflow.explore.explorer import Explored, Plan
 
 __all__ = ["shrink"]
 
 
-def shrink(plan: Plan, recipe: Recipe, schedule: Schedule) -> tuple[Schedule, int, bool]:
+def shrink(plan: Plan, recipe: Recipe, schedule: Explored) -> tuple[Explored, int, bool]:
     """The smallest schedule found that fails alike, how many tries it took, and whether it is done.
 
     Args:
@@ -44,7 +44,7 @@ def shrink(plan: Plan, recipe: Recipe, schedule: Schedule) -> tuple[Schedule, in
     return search.best, search.tries, not search.spent
 
 
-def _faults(schedule: Schedule) -> set[Departure]:
+def _faults(schedule: Explored) -> set[Departure]:
     return {
         Departure(n, step.said)
         for n, step in enumerate(schedule.steps)
@@ -53,7 +53,7 @@ def _faults(schedule: Schedule) -> set[Departure]:
 
 
 class _Search:
-    def __init__(self, plan: Plan, schedule: Schedule) -> None:
+    def __init__(self, plan: Plan, schedule: Explored) -> None:
         self._plan = plan
         self.best = schedule
         self.tries = 0
@@ -78,12 +78,12 @@ class _Search:
         return True
 
 
-def _weight(schedule: Schedule) -> tuple[int, int, int]:
+def _weight(schedule: Explored) -> tuple[int, int, int]:
     """Faults, then departures, then length."""
     return len(_faults(schedule)), len(departures(schedule.steps)), len(schedule.steps)
 
 
-def _alike(one: Schedule, other: Schedule) -> bool:
+def _alike(one: Explored, other: Explored) -> bool:
     """Whether two failures are of the same kind, raised in the same place."""
     if one.error is None or other.error is None:
         return False

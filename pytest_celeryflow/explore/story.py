@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from pytest_celeryflow.history import VOLATILE, Event
 from pytest_celeryflow.sim.oracle import Step
 
 if TYPE_CHECKING:
-    from pytest_celeryflow.explore.explorer import Schedule
+    from pytest_celeryflow.explore.explorer import Explored
 
 __all__ = ["story", "unstable"]
 
@@ -26,7 +27,7 @@ def story(steps: Sequence[Step]) -> list[str]:
     return told
 
 
-def unstable(first: Schedule, second: Schedule | None, mismatch: str | None) -> str:
+def unstable(first: Explored, second: Explored | None, mismatch: str | None) -> str:
     """Why the same choices did not lead to the same history."""
     where = mismatch
     if second is not None:
@@ -39,13 +40,28 @@ def unstable(first: Schedule, second: Schedule | None, mismatch: str | None) -> 
     )
 
 
-def _difference(first: Schedule, second: Schedule) -> str:
+def _difference(first: Explored, second: Explored) -> str:
     for one, other in zip(first.history, second.history, strict=False):
         if one.canonical() != other.canonical():
-            return (
-                f"They part at event {one.number}: first {one.label or ''} {one.kind} "
-                f"{one.details or ''}, then {other.label or ''} {other.kind} {other.details or ''}"
-            )
+            return f"They part at event {one.number}: {_apart(one, other)}."
     if len(first.history) != len(second.history):
         return f"The first has {len(first.history)} events, the second {len(second.history)}."
     return f"The first raised {first.error!r}, the second {second.error!r}."
+
+
+def _apart(one: Event, other: Event) -> str:
+    """Two events, by what is not the same."""
+    if (one.kind, one.label, one.worker) != (other.kind, other.label, other.worker):
+        return f"first {_named(one)}, then {_named(other)}"
+    mine, theirs = one.details, other.details
+    differing = [
+        f"{name} was {mine.get(name)!r}, then {theirs.get(name)!r}"
+        for name in {**mine, **theirs}
+        if name not in VOLATILE and mine.get(name) != theirs.get(name)
+    ]
+    return f"{_named(one)}: {'; '.join(differing)}"
+
+
+def _named(event: Event) -> str:
+    where = f" in {event.worker}" if event.worker else ""
+    return f"{event.label or 'the simulation'} {event.kind}{where}"

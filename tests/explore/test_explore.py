@@ -143,7 +143,8 @@ def test_a_replay_that_no_longer_fits(shop):
         "and what could happen there is\n"
         "  add#1 starts in w1\n"
         "  add#2 is delivered to w1\n"
-        "The code, the test or a version changed since it was recorded: explore anew."
+        "The code, the test or a version changed since it was recorded: explore anew. Or else "
+        "the\norder of a set decides, which differs from process to process: try PYTHONHASHSEED=0."
     )
 
 
@@ -182,8 +183,8 @@ def test_what_is_random_outside_the_simulation_is_told(shop):
 
     found = explore(body, app=shop.app, faults=())
     assert "The same choices led to another history" in str(found)
-    assert "They part at event" in str(found)
-    assert "unsure#1 succeeded" in str(found)
+    parted = r"They part at event \d+: unsure#1 succeeded in w1: result was [\d.e-]+, then [\d.e-]+\."
+    assert re.search(parted, str(found))
 
 
 def test_real_threads_are_told(shop):
@@ -278,7 +279,10 @@ def test_shrinking_ends_with_its_budget(shop):
     """It says that it may not be the smallest."""
     found = explore(shop.race, app=shop.app, faults=(), shrink_runs=1, seed=3)
     assert found.failure.tries == 1
-    assert "the tries were used up" in str(found)
+    assert (
+        "choices, after 1 tries; the tries were used up, so it may not be the smallest: "
+        "shrink_runs= gives more):\n"
+    ) in str(found)
 
 
 def test_crash_everywhere(shop):

@@ -1,5 +1,8 @@
 """The marker, the options and the report, in pytest inside pytest."""
 
+import shlex
+import textwrap
+
 import pytest
 
 CONFTEST = """
@@ -78,14 +81,128 @@ def test_the_report_of_a_failing_exploration(run):
     result.stdout.no_fnmatch_line("*what happened in mode*")
 
 
-def test_a_failure_replays_in_a_fresh_process(run, pytester):
-    """The command that was printed does what it says."""
-    first = run(PAY.format(arguments="faults=('crash',), seed=3"))
+STOCK = """
+    import pytest
+    from celery import group, shared_task
+
+    stock = {{}}
+
+    @shared_task
+    def take(number):
+        left = stock["left"]
+        log.delay(number)
+        stock["left"] = left - number
+
+    @shared_task
+    def log(number):
+        return number
+
+    @pytest.mark.celeryflow_explore({arguments})
+    def test_take(celeryflow):
+        stock["left"] = 10
+        celeryflow.run(group(take.s(2), take.s(3)))
+        assert stock["left"] == 5
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("source", "arguments"),
+    [
+        (PAY, "faults=('crash',), seed=3"),
+        (PAY, "faults=('duplicate',), strategy='pct'"),
+        (PAY, "strategy='crash_points', workers=2"),
+        (STOCK, "faults=(), strategy='dfs'"),
+        (STOCK, "faults=(), seed=11, workers=2"),
+    ],
+)
+def test_a_failure_replays_in_a_fresh_process(run, pytester, monkeypatch, source, arguments):
+    """The command that was printed does what it says, whatever the order of sets."""
+    if source is STOCK:  # the fresh app is every test's own
+        run = _without_conftest(pytester)
+    first = run(source.format(arguments=arguments))
     replay = replay_of(first)
-    again = pytester.runpytest_subprocess("-p", "no:cacheprovider", "--celeryflow-replay", replay)
-    again.assert_outcomes(failed=1)
-    assert replay_of(again) == replay
-    again.stdout.fnmatch_lines(["a schedule fails: the last of 1 schedule (replay)*"])
+    (command,) = [x for x in first.outlines if x.endswith(f" --celeryflow-replay {replay}")]
+    for seed in ("1", "2"):
+        monkeypatch.setenv("PYTHONHASHSEED", seed)
+        given = shlex.split(command.strip())[1:]
+        again = pytester.runpytest_subprocess("-p", "no:cacheprovider", *given)
+        again.assert_outcomes(failed=1)
+        assert replay_of(again) == replay
+        again.stdout.fnmatch_lines(["a schedule fails: the last of 1 schedule (replay)*"])
+
+
+def _without_conftest(pytester):
+    (pytester.path / "conftest.py").unlink()
+
+    def run(source):
+        pytester.makepyfile(source)
+        return pytester.runpytest("-p", "no:randomly", "-p", "no:cacheprovider", "-p", "no:asyncio")
+
+    return run
+
+
+def test_only_the_output_of_the_schedule_that_is_shown(run):
+    """Not that of a hundred others."""
+    result = run(
+        """
+    import logging
+    import pytest
+    seen = []
+
+    @pytest.mark.celeryflow_explore(faults=("duplicate",), seed=1)
+    def test_it(celeryflow, charge, charged, caplog):
+        charged.clear()
+        run = celeryflow.run(charge.s(7))
+        seen.append(len(run.executions))
+        print("executions:", len(run.executions))
+        logging.getLogger("shop").warning("executions: %d", len(run.executions))
+        assert len(caplog.messages) == 1
+        assert charged == [7]
+
+    def test_seen():
+        assert seen.count(1) > 1
+    """
+    )
+    result.assert_outcomes(failed=1, passed=1)
+    lines = [x for x in result.outlines if "executions: " in x]
+    assert [x for x in lines if x.startswith("executions")] == ["executions: 2"]
+    assert len([x for x in lines if x.startswith("WARNING")]) == 1
+
+
+def test_the_regression_test_of_a_method_with_parameters(run, pytester):
+    """It can be pasted below the method."""
+    source = """
+    import pytest
+
+    class TestPay:
+        @pytest.mark.celeryflow_explore(faults=("duplicate",))
+        @pytest.mark.parametrize("order", ["A-1"])
+        def test_pay(self, celeryflow, order, charge, charged):
+            charged.clear()
+            celeryflow.run(charge.s(order))
+            assert charged == [order]
+    """
+    first = run(source)
+    lines = first.outlines[first.outlines.index("Keep it as a regression test:") + 1 :][:4]
+    assert [line.strip() for line in lines[1:]] == [
+        '@pytest.mark.parametrize("order", [\'A-1\'])',
+        "def test_pay_regression(self, celeryflow, order, charge, charged):",
+        "self.test_pay(celeryflow, order, charge, charged)",
+    ]
+    pasted = textwrap.indent(textwrap.dedent("\n".join(lines)), " " * 8)
+    again = run(f"{source.rstrip()}\n\n{pasted}\n", "-k", "regression")
+    again.assert_outcomes(failed=1, deselected=1)
+
+
+def test_a_damaged_replay_string(run):
+    """One line, and no traceback."""
+    result = run(PAY.format(arguments="replay='cf1:zzzz'"))
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["marker celeryflow_explore: replay='cf1:zzzz' was damaged, perhaps cut off*"]
+    )
+    result.stdout.no_fnmatch_line("*During handling*")
 
 
 def test_a_regression_test_by_marker(run):
