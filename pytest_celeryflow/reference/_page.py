@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import inspect
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -96,9 +97,8 @@ def _limits() -> Iterator[str]:
 
 
 def _code(text: str) -> str:
-    """Set the place in Celery's source, which ends a text in brackets, as code."""
-    said, bracket, place = text.rpartition("(")
-    return f"{said}(`{place[:-1]}`)" if bracket else text
+    """Set places in Celery's source, which are in brackets, as code."""
+    return re.sub(r"\((celery/[\w/]+\.py[^) ]*)", r"(`\1`", text)
 
 
 def _table() -> Iterator[str]:
@@ -176,15 +176,14 @@ def _facts(workflow: Workflow) -> Iterator[str]:
 def _differences(workflow: Workflow) -> Iterator[str]:
     yield "| mode | there | because |"
     yield "|---|---|---|"
-    same: dict[Any, list[str]] = {}
+    same: dict[tuple[str, str], list[str]] = {}
     for place, told in workflow.differs.items():
-        same.setdefault(_instead(told, workflow), []).append(place)
-    for said, places in same.items():
-        why = _code(workflow.differs[places[0]].because.rstrip("."))
-        yield f"| {', '.join(places)} | {said} | {why} |"
+        same.setdefault((_instead(told, workflow), told.because), []).append(place)
+    for (said, why), places in same.items():
+        yield f"| {', '.join(places)} | {said} | {_code(why.rstrip('.'))} |"
     left = [mode for mode in ("eager", "worker", "sim") if mode not in workflow.places]
     if workflow.elsewhere:
-        yield f"| {', '.join(left) or 'rabbitmq'} | not run | {workflow.elsewhere} |"
+        yield f"| {', '.join(left) or 'rabbitmq'} | not run | {_code(workflow.elsewhere)} |"
 
 
 def _instead(told: Differs, workflow: Workflow) -> str:
@@ -192,7 +191,7 @@ def _instead(told: Differs, workflow: Workflow) -> str:
     if told.end is not SAME:
         parts.append(f"ends with {_end(told.end)}")
     parts += [
-        f"`{task}` is executed {number} times instead of {workflow.executions[task]}"
+        f"executions of `{task}`: {number} instead of {workflow.executions[task]}"
         for task, number in told.executions.items()
     ]
     parts += [f"it is not so that {claim}" for claim in told.broken]

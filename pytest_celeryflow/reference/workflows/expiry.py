@@ -45,14 +45,14 @@ _THREADS = Differs(
 WORKFLOWS = (
     Workflow(
         name="expiring-work",
-        about="The only worker process is busy for a minute; the price is of use for ten seconds.",
-        canvas=lambda at: busy_shop(at.seconds(60), at.seconds(10)),
-        shape="group(import_catalogue(60.0), show_price('lamp').set(expires=10.0))",
-        ran="group(import_catalogue(60.0), show_price('lamp').set(expires=10))",
+        about="The only worker process is busy for a minute; the price is of use for half of it.",
+        canvas=lambda at: busy_shop(at.seconds(60), at.seconds(30)),
+        shape="group(import_catalogue(60.0), show_price('lamp').set(expires=30.0))",
+        ran="group(import_catalogue(60.0), show_price('lamp').set(expires=30))",
         end=Raises("TaskRevokedError", "expired"),
         executions={"import_catalogue": 1, "show_price": 0},
         takes=60,
-        longest=60,
+        longest=6,  # a second where time is real: a machine that is busy must not decide
         concurrency=1,
         differs={
             "eager": Differs(
