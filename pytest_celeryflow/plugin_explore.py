@@ -163,7 +163,7 @@ class _Output:
         manager = config.pluginmanager
         self._capture = manager.get_plugin("capturemanager")
         logging = manager.get_plugin("logging-plugin")
-        self._handlers = [
+        self._handlers: list[Any] = [
             handler
             for handler in (getattr(logging, n, None) for n in ("report_handler", "caplog_handler"))
             if hasattr(handler, "clear")

@@ -4,22 +4,37 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, assert_type
 
 from celery import Celery
+from celery.canvas import Signature
+from hypothesis import strategies as st
 
 from pytest_celeryflow import (
+    CrashPoint,
     Event,
     Execution,
+    Exploration,
     Finding,
     Flow,
     History,
     Run,
     Shape,
     assert_clean,
+    assert_idempotent,
     assert_shape,
+    crash_everywhere,
+    explore,
     lint,
     run_eager,
     run_worker,
     shape,
     simulate,
+)
+from pytest_celeryflow.strategies import (
+    FaultPlan,
+    PlannedFault,
+    Schedule,
+    canvases,
+    fault_plans,
+    schedules,
 )
 
 
@@ -57,3 +72,25 @@ def everything(app: Celery, canvas: Any) -> None:
     assert_type(lint(canvas, app), list[Finding])
     assert_clean(app, ignore=["CF207"])
     assert_shape(canvas, canvas, as_sent=True)
+
+
+def exploring(app: Celery, canvas: Any, task: Any) -> None:
+    """Exploration, and what Hypothesis draws."""
+    found = explore(lambda flow: flow.run(canvas), app, faults=["crash"], runs=5, workers=2)
+    assert_type(found, Exploration)
+    assert_type(found.ok, bool)
+    assert_type(found.schedules, int)
+    assert_type(found.report(rerun="pytest test_it.py"), str)
+    if found.failure is not None:
+        assert_type(found.failure.replay, str)
+        assert_type(found.failure.story, list[str])
+    assert_type(crash_everywhere(canvas), Exploration)
+    assert_type(assert_idempotent(canvas, effects=lambda: [1]), Exploration)
+    assert_type(schedules(steps=20), st.SearchStrategy[Schedule])
+    plans = fault_plans([task, "shop.add"], faults=["fail"], points=[CrashPoint.IN_BODY])
+    assert_type(plans, st.SearchStrategy[FaultPlan])
+    assert_type(canvases([task], kinds=["chain"]), st.SearchStrategy[Signature])
+    canvases({task: [st.integers()]}, bodies=[task])
+    canvases({task: {"number": st.integers()}})
+    with simulate(app) as flow:
+        flow.follow(Schedule((1, 2)), FaultPlan((PlannedFault("drop", "shop.add"),)))

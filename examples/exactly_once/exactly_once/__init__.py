@@ -1,0 +1,1 @@
+"""A shop whose orders must have each of their effects once, whatever fails: an example."""
