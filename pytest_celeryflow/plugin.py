@@ -378,7 +378,7 @@ def pytest_runtest_makereport(
         given = seed(item.config)
         for flow in flows:
             flow.test_failed = True
-            flow_text = flow.report()
+            flow_text = flow.report(report.longreprtext)
             if flow.mode == "sim" and given:
                 flow_text += f"\n\nreproduce: pytest {item.nodeid!r} --celeryflow-seed {given}"
             if not _says(report, flow_text):

@@ -36,6 +36,7 @@ from pytest_celeryflow.sim.choosing import Choosing
 from pytest_celeryflow.sim.crashes import Crashes, inside
 from pytest_celeryflow.sim.fiber import Fiber
 from pytest_celeryflow.sim.quirks import code_copied_once, default_arguments
+from pytest_celeryflow.sim.transactions import Transactions
 from pytest_celeryflow.sim.transport import BrokerSource, SimTransport
 from pytest_celeryflow.sim.waiting import watch_waits
 from pytest_celeryflow.sim.worker import SimWorker, separate_memories
@@ -139,6 +140,11 @@ class SimMode(Opening):
         for number in range(1, self._count + 1):
             self.workers.append(self._worker(f"w{number}"))
             self.workers[-1].start()
+        if self.world.transactions is None:
+            transactions = Transactions(self.world)
+            stack.enter_context(transactions.told_apart())
+            self.world.transactions = transactions.notes
+            stack.callback(setattr, self.world, "transactions", None)
         if not joins:  # ids that the first app has used must not be drawn again
             self.world.seed(self.seed)
 
@@ -346,10 +352,13 @@ class SimMode(Opening):
             self.messages(),
             unconsumed,
             crowded,
-            [*self.outages.notes(), *self.store_outages.notes(), *gone],
+            [*self.outages.notes(), *self.store_outages.notes(), *gone, *self._transactions()],
             deserted=len(gone) == len(self.workers) and not self._replacing,
             late=self._late,
         )
+
+    def _transactions(self) -> list[str]:
+        return self.world.transactions() if self.world.transactions is not None else []
 
 
 @contextmanager

@@ -21,7 +21,14 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 def database(url: str | None) -> dict[str, object]:
     """Django's settings of a database."""
     if not url:
-        return {"ENGINE": "django.db.backends.sqlite3", "NAME": BASE_DIR / "shop.sqlite3"}
+        return {
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": BASE_DIR / "shop.sqlite3",
+            # Who begins a transaction waits for the one who writes, instead of failing later.
+            "OPTIONS": {"timeout": 20, "transaction_mode": "IMMEDIATE"},
+            # In memory, SQLite locks whole tables against other threads, and waits for none.
+            "TEST": {"NAME": BASE_DIR / "test.sqlite3"},
+        }
     parts = urlsplit(url)
     if parts.scheme not in ("postgres", "postgresql"):
         raise ValueError(f"DATABASE_URL must begin with postgres://, not {parts.scheme}://")

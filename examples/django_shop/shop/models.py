@@ -36,6 +36,7 @@ class Order(models.Model):
     placed_at = models.DateTimeField(default=timezone.now)
     paid_at = models.DateTimeField(null=True, blank=True)
     charge = models.CharField(max_length=64, blank=True)
+    receipt_sent = models.BooleanField(default=False)
     reason = models.TextField(blank=True)
 
     def __str__(self) -> str:

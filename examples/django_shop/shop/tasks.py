@@ -75,28 +75,35 @@ def reserve(line: int) -> str:
     retry_jitter=False,
 )
 def charge(order: int) -> str:
-    """Take the money, and write a receipt once it is sure that the payment is on record.
+    """Take the money, and have a receipt sent once it is sure that the payment is on record.
 
     The bank is asked outside of any transaction: it may take its time.
     """
     row = Order.objects.get(pk=order)
-    if row.state != State.PLACED:
-        return row.charge
-    number = bank.take(f"order-{row.pk}", row.total)
+    if row.state == State.PLACED:
+        row.charge = bank.take(f"order-{row.pk}", row.total)
     with transaction.atomic():
         placed = Order.objects.filter(pk=order, state=State.PLACED)
-        if placed.update(state=State.PAID, paid_at=timezone.now(), charge=number):
-            send_receipt.delay_on_commit(order)
+        placed.update(state=State.PAID, paid_at=timezone.now(), charge=row.charge)
+        # Also when it was on record already: a process that is killed between its commit and
+        # its publication leaves a payment without a receipt, and the message comes again.
+        send_receipt.delay_on_commit(order)
     if Order.objects.filter(pk=order, state=State.CANCELLED).exists():  # while the bank was asked
-        bank.refund(number)
-    return number
+        bank.refund(row.charge)
+    return row.charge
 
 
 @shared_task
-def send_receipt(order: int) -> None:
-    """Tell the customer that the money was taken."""
-    row = Order.objects.get(pk=order)
-    send_mail(f"Order {row.pk} is paid", f"We took {row.total} EUR.", None, [row.email])
+def send_receipt(order: int) -> bool:
+    """Tell the customer that the money was taken; whether there was need to."""
+    with transaction.atomic():
+        row = Order.objects.select_for_update().get(pk=order)
+        if row.receipt_sent or row.state == State.CANCELLED:
+            return False
+        send_mail(f"Order {row.pk} is paid", f"We took {row.total} EUR.", None, [row.email])
+        row.receipt_sent = True
+        row.save(update_fields=["receipt_sent"])
+    return True
 
 
 @shared_task

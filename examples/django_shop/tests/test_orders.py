@@ -100,7 +100,7 @@ def test_what_is_out_of_stock_cancels_the_order(
     assert run.untouched(charge)
     order.refresh_from_db()
     assert order.state == Order.State.CANCELLED
-    assert order.reason.endswith("not enough cup')") or order.reason == "not enough cup"
+    assert "not enough cup" in order.reason
     tea.refresh_from_db()
     assert tea.stock == 10
     assert bank.asked == 0
@@ -127,7 +127,11 @@ def test_a_card_that_is_declined_is_not_tried_again(
 def test_a_worker_dies_while_it_charges(
     celeryflow: Flow, bank: Bank, tea: Product, mailoutbox: list, at: CrashPoint
 ) -> None:
-    """The message comes again (`CELERY_TASK_ACKS_LATE`); the customer pays once."""
+    """The message comes again (`CELERY_TASK_ACKS_LATE`); the customer pays once, and is told once.
+
+    `IN_BODY` kills it where it first waits or publishes: after the commit, before the receipt
+    is on its way.
+    """
     order = place("ada@example.org", {"tea": 1})
     celeryflow.faults.crash(charge, at=at)
 
@@ -156,7 +160,7 @@ def test_an_order_that_is_cancelled_while_the_bank_is_asked_is_refunded(
         patch.setattr("shop.bank._post", slow)
         run = celeryflow.run(fulfilment(order))
 
-    assert run.untouched(send_receipt)
+    assert run[send_receipt].results == (False,)
     assert bank.asked == 1
     assert bank.charges == {}
 

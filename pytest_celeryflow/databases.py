@@ -1,0 +1,107 @@
+"""What Django's databases have to do with a failure, in words.
+
+Asks Django's connections of this thread, if its database layer is loaded: what waits for a commit
+that a test's transaction never makes, and what the threads of a worker cannot see. Relies on
+``run_on_commit`` and ``atomic_blocks`` of `django/db/backends/base/base.py`.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import textwrap
+from collections.abc import Iterator
+from typing import Any
+
+from pytest_celeryflow.history import History
+
+__all__ = ["hints", "waiting_for_commit"]
+
+_COMMIT = (
+    "{} for a commit, which the test's transaction never makes. Say when it would be: `with "
+    "django_capture_on_commit_callbacks(execute=True):` around what registers it (in a TestCase "
+    "self.captureOnCommitCallbacks); or let the test commit: the fixture transactional_db"
+)
+_UNSEEN = (
+    "the test is inside a transaction (the fixture db, or TestCase), of which the threads of a "
+    "worker see nothing: use transactional_db, or mode 'sim', whose tasks share the test's "
+    "connection"
+)
+_LOCKED = (
+    "SQLite in memory locks whole tables against the other threads, and waits for none: give the "
+    "tests a file, DATABASES['default']['TEST'] = {'NAME': BASE_DIR / 'test.sqlite3'}"
+)
+
+
+def waiting_for_commit(history: History, task: str | None = None) -> str | None:
+    """Say what is registered with ``on_commit`` and was not published, or ``None``.
+
+    Args:
+        history: What was published; a callback that was called remains registered in a test.
+        task: Full name of the one task to speak of.
+    """
+    published = [(e.task, tuple(e.details.get("args") or ())) for e in history.only("published")]
+    waiting = [
+        said
+        for func in _callbacks()
+        for name, args, said in [_described(func)]
+        if (name, args) not in published and task in (None, name)
+    ]
+    if not waiting:
+        return None
+    what = ", ".join(waiting[:5]) + (f" and {len(waiting) - 5} more" if len(waiting) > 5 else "")
+    return _filled(_COMMIT.format(f"{what} {'wait' if len(waiting) > 1 else 'waits'}"))
+
+
+def hints(history: History, mode: str) -> list[str]:
+    """What may be behind a test's failure, a sentence each."""
+    found = [waiting_for_commit(history)]
+    if mode == "worker":
+        errors = [e.details.get("error") for e in history.only("failed", "retried")]
+        names = {type(error).__name__ for error in errors}
+        in_test = any(c.atomic_blocks and _of_test(c.atomic_blocks[0]) for c in _connections())
+        if in_test and "DoesNotExist" in names:
+            found.append(_filled(_UNSEEN))
+        if any("table is locked" in str(e) for e in errors) and any(map(_in_memory, _connections())):
+            found.append(_filled(_LOCKED))
+    return [text for text in found if text is not None]
+
+
+def _filled(text: str) -> str:
+    return textwrap.fill(text, 80, break_long_words=False, break_on_hyphens=False)
+
+
+def _connections() -> list[Any]:
+    database = sys.modules.get("django.db")
+    if database is None or not database.connections:  # not configured
+        return []
+    return list(database.connections.all(initialized_only=True))
+
+
+def _callbacks() -> Iterator[Any]:
+    for connection in _connections():
+        if connection.atomic_blocks and _of_test(connection.atomic_blocks[0]):
+            for _, func, _ in connection.run_on_commit:
+                yield func
+
+
+def _of_test(atomic: Any) -> bool:
+    return bool(getattr(atomic, "_from_testcase", False))
+
+
+def _in_memory(connection: Any) -> bool:
+    return connection.vendor == "sqlite" and bool(connection.is_in_memory_db())
+
+
+def _described(func: Any) -> tuple[str | None, tuple[Any, ...], str]:
+    """The task that a callback publishes, with its positional arguments, and the words for it."""
+    called = func.func if isinstance(func, functools.partial) else func
+    task = getattr(getattr(called, "__self__", None), "name", None)
+    if not isinstance(func, functools.partial) or task is None:
+        said = getattr(called, "__qualname__", repr(called))
+        return task, (), f"{said} (transaction.on_commit)"
+    args, kwargs = func.args, func.keywords
+    if called.__name__ == "apply_async":
+        args, kwargs = args[0] if args else kwargs.get("args") or (), {}
+    shown = [*map(repr, args), *(f"{key}={value!r}" for key, value in kwargs.items())]
+    return task, tuple(args), f"{task.rpartition('.')[2]}({', '.join(shown)})"
