@@ -17,6 +17,8 @@ from pytest_celeryflow.history import History
 
 __all__ = ["hints", "waiting_for_commit"]
 
+_SHOWN = 5
+
 _COMMIT = (
     "{} for a commit, which the test's transaction never makes. Say when it would be: `with "
     "django_capture_on_commit_callbacks(execute=True):` around what registers it (in a TestCase "
@@ -49,7 +51,8 @@ def waiting_for_commit(history: History, task: str | None = None) -> str | None:
     ]
     if not waiting:
         return None
-    what = ", ".join(waiting[:5]) + (f" and {len(waiting) - 5} more" if len(waiting) > 5 else "")
+    more = f" and {len(waiting) - _SHOWN} more" if len(waiting) > _SHOWN else ""
+    what = ", ".join(waiting[:_SHOWN]) + more
     return _filled(_COMMIT.format(f"{what} {'wait' if len(waiting) > 1 else 'waits'}"))
 
 

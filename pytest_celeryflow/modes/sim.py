@@ -17,7 +17,7 @@ from pytest_celeryflow.borrow import borrowed, is_configured
 from pytest_celeryflow.broker.queues import Broker, Stored
 from pytest_celeryflow.broker.semantics import SEMANTICS, semantics_of
 from pytest_celeryflow.clock import VirtualClock
-from pytest_celeryflow.controller import warnings_not_raised
+from pytest_celeryflow.controller import django_fixup_resting, warnings_not_raised
 from pytest_celeryflow.errbacks import errbacks_recorded
 from pytest_celeryflow.errors import CeleryflowError, WorkflowStalled
 from pytest_celeryflow.faults import Crash, Fault
@@ -126,6 +126,7 @@ class SimMode(Opening):
         self.values.used = self._store_is_used
         stack.enter_context(watch_waits(app.backend, self.world, self.recorder, self.stalled))
         stack.enter_context(errbacks_recorded(app, self.recorder))
+        stack.enter_context(django_fixup_resting())
         stack.enter_context(warnings_not_raised())
         self.recorder.connect()
         stack.callback(self.recorder.disconnect)

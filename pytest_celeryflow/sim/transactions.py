@@ -29,7 +29,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
-from pytest_celeryflow.sim.fiber import Fiber
+from pytest_celeryflow.sim.fiber import Fiber, Killed
 from pytest_celeryflow.sim.world import World
 
 __all__ = ["Transactions"]
@@ -39,10 +39,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class _Open:
-    """The transaction that a task has open: how deep it is in, and what to do on commit."""
+    """The transaction that a task has open: its blocks, and what to do on commit."""
 
     fiber: Fiber
-    depth: int = 0
+    blocks: list[Any] = field(default_factory=list)
     callbacks: list[Any] = field(default_factory=list)
 
 
@@ -53,6 +53,7 @@ class Transactions:
         self._world = world
         self._open: dict[Any, _Open] = {}
         self._waiting: dict[Fiber, _Open] = {}
+        self._rolled_back: set[Fiber] = set()
 
     @contextmanager
     def told_apart(self) -> Iterator[None]:
@@ -64,6 +65,7 @@ class Transactions:
         wrapper = import_module("django.db.backends.base.base").BaseDatabaseWrapper
         cursor = import_module("django.db.backends.utils").CursorWrapper
         self._connection = transaction.get_connection
+        self._leave = transaction.Atomic.__exit__
         with ExitStack() as stack:
             for owner, name, by in (
                 (transaction.Atomic, "__enter__", self._begun),
@@ -74,7 +76,21 @@ class Transactions:
             ):
                 stack.callback(setattr, owner, name, getattr(owner, name))
                 setattr(owner, name, by(getattr(owner, name)))
+            self._world.killing.append(self._killed)
+            stack.callback(self._world.killing.remove, self._killed)
             yield
+
+    def _killed(self, fiber: Fiber) -> None:
+        """Roll back at once what a killed task had open, as the database does it.
+
+        Its own blocks are left when it is unwound; until then others write.
+        """
+        for connection, entry in list(self._open.items()):
+            if entry.fiber is fiber:
+                self._rolled_back.add(fiber)
+                for atomic in reversed(entry.blocks):
+                    self._leave(atomic, Killed, Killed(), None)
+                del self._open[connection]
 
     def notes(self) -> list[str]:
         """Who waits for whose transaction, a sentence each."""
@@ -120,22 +136,23 @@ class Transactions:
             finally:
                 atomic.savepoint = kept
             if fiber is not None:
-                self._open.setdefault(connection, _Open(fiber)).depth += 1
+                self._open.setdefault(connection, _Open(fiber)).blocks.append(atomic)
 
         return __enter__
 
     def _ended(self, leave: Callable[..., Any]) -> Callable[..., Any]:
         def __exit__(atomic: Any, *error: Any) -> None:  # noqa: N807 - it is Django's
             connection = self._connection(atomic.using)
-            _, entry = self._own(connection)
+            fiber, entry = self._own(connection)
             if entry is None:
-                leave(atomic, *error)
+                if fiber not in self._rolled_back:
+                    leave(atomic, *error)
                 return
-            entry.depth -= 1
-            if entry.depth == 0:
+            entry.blocks.pop()
+            if not entry.blocks:
                 del self._open[connection]
             leave(atomic, *error)
-            if entry.depth == 0:
+            if not entry.blocks:
                 _commit(connection, entry.callbacks)
 
         return __exit__

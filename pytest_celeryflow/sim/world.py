@@ -147,6 +147,8 @@ class World:
         self.outside: dict[Fiber, Callable[[], bool]] = {}
         #: Above zero, only what already runs goes on: no message is delivered.
         self.held = 0
+        #: Called with a fiber that is killed from outside, before others act upon it.
+        self.killing: list[Callable[[Fiber], None]] = []
         #: Who waits for whose transaction, in words.
         self.transactions: Callable[[], list[str]] | None = None
         self._vain_look = -1

@@ -12,8 +12,8 @@ from django.test import Client
 from pytest_celeryflow import Flow
 from test_views import ask
 
-from shop.checkout import fulfilment, place
-from shop.models import Order, Product
+from shop.checkout import place
+from shop.models import Product
 from shop.tasks import cancel
 
 pytestmark = pytest.mark.django_db(transaction=True)
