@@ -1,4 +1,4 @@
-"""What Django's databases have to do with a failure, in words.
+"""Django's databases within a test's transaction: what is behind a failure, and a way back.
 
 Asks Django's connections of this thread, if its database layer is loaded: what waits for a commit
 that a test's transaction never makes, and what the threads of a worker cannot see. Relies on
@@ -11,11 +11,12 @@ import functools
 import sys
 import textwrap
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from pytest_celeryflow.history import History
 
-__all__ = ["hints", "waiting_for_commit"]
+__all__ = ["hints", "rolled_back", "waiting_for_commit"]
 
 _SHOWN = 5
 
@@ -62,12 +63,27 @@ def hints(history: History, mode: str) -> list[str]:
     if mode == "worker":
         errors = [e.details.get("error") for e in history.only("failed", "retried")]
         names = {type(error).__name__ for error in errors}
-        in_test = any(c.atomic_blocks and _of_test(c.atomic_blocks[0]) for c in _connections())
-        if in_test and "DoesNotExist" in names:
+        if any(map(_in_test, _connections())) and "DoesNotExist" in names:
             found.append(_filled(_UNSEEN))
         if any("table is locked" in str(e) for e in errors) and any(map(_in_memory, _connections())):
             found.append(_filled(_LOCKED))
     return [text for text in found if text is not None]
+
+
+@contextmanager
+def rolled_back() -> Iterator[None]:
+    """Undo what is done meanwhile, as far as it is in a test's transaction.
+
+    A test that is run several times begins each time with what its fixtures wrote. Without such
+    a transaction (``transactional_db``) what is written stays.
+    """
+    with ExitStack() as stack:
+        for connection in filter(_in_test, _connections()):
+            atomic = sys.modules["django.db"].transaction.atomic(using=connection.alias)
+            atomic._from_testcase = True
+            stack.enter_context(atomic)
+            stack.callback(connection.set_rollback, True)
+        yield
 
 
 def _filled(text: str) -> str:
@@ -83,13 +99,15 @@ def _connections() -> list[Any]:
 
 def _callbacks() -> Iterator[Any]:
     for connection in _connections():
-        if connection.atomic_blocks and _of_test(connection.atomic_blocks[0]):
+        if _in_test(connection):
             for _, func, _ in connection.run_on_commit:
                 yield func
 
 
-def _of_test(atomic: Any) -> bool:
-    return bool(getattr(atomic, "_from_testcase", False))
+def _in_test(connection: Any) -> bool:
+    """Whether its transaction is that of a `TestCase`, which the fixture ``db`` is, too."""
+    blocks = connection.atomic_blocks
+    return bool(blocks) and bool(getattr(blocks[0], "_from_testcase", False))
 
 
 def _in_memory(connection: Any) -> bool:

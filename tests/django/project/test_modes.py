@@ -3,7 +3,7 @@
 import sys
 
 import pytest
-from celery import Celery, signals
+from celery import Celery, group, signals
 from django.db import connection
 from django.test import TestCase, TransactionTestCase
 from django_celery_results.models import TaskResult
@@ -11,7 +11,7 @@ from library import tasks
 from library.celery import app
 from library.models import Book
 
-from pytest_celeryflow import run_eager, run_worker, simulate
+from pytest_celeryflow import compare_modes, run_eager, run_worker, simulate
 from pytest_celeryflow.borrow import FreshApp
 
 MODES = {"sim": simulate, "worker": run_worker, "eager": run_eager}
@@ -137,6 +137,29 @@ def test_the_tables_are_emptied_after_the_worker(
     """What its tasks write last is gone, too."""
     order = [n for n in fixtures_ready if n in ("transactional_db", "celeryflow_worker")]
     assert order == ["transactional_db", "celeryflow_worker"]
+
+
+@pytest.fixture
+def shelf(db):
+    Book.objects.create(title="a")
+
+
+@pytest.mark.celeryflow_explore(strategy="crash_points")
+def test_each_schedule_begins_with_what_the_fixtures_wrote(shelf, celeryflow):
+    """What one wrote, and what one that was cut short left open, is undone for the next."""
+    assert Book.objects.count() == 1
+    celeryflow.run(group(tasks.tell_within.s("b", seconds=1), tasks.add.s("c")))
+
+
+@pytest.mark.celeryflow(modes=["eager", "sim"], compare=True)
+def test_each_mode_begins_with_what_the_fixtures_wrote(shelf, celeryflow):
+    """Else the second would find the book of the first."""
+    assert celeryflow.run(tasks.add.s("b")).error is None
+
+
+def test_compare_modes_begins_with_what_the_fixtures_wrote(shelf):
+    """In plain Python, too."""
+    assert compare_modes(app, tasks.add.s("b"), modes=("eager", "sim")).same
 
 
 class WithAFixture(TestCase):
