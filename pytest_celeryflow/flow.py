@@ -150,8 +150,6 @@ class Flow:
         if timeout is not None:
             timeout = seconds(timeout, argument="timeout")
         workflow = recorder.workflow()
-        for listener in hooks.published:
-            listener(signature, self.app)
         if mode.name != "eager":
             workflow.immutable = immutable_calls(signature)
         first = len(recorder.history)
