@@ -120,3 +120,39 @@ none: give the tests a file, DATABASES['default']['TEST'] = {'NAME': BASE_DIR /
 def test_no_access_to_the_database_is_said_in_pytest_django_s_words(failures):
     """The task's failure is not hidden by that of storing it."""
     assert 'Database access not allowed, use the "django_db" mark' in failures["test_no_access"]
+
+
+def _command(project, *arguments, **environment):
+    shutil.copytree(PROJECT, project, ignore=shutil.ignore_patterns("__pycache__", "*.sqlite3"))
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("DJANGO")}
+    return subprocess.run(
+        [sys.executable, "-m", "pytest_celeryflow", *arguments], cwd=project,
+        env=kept | environment, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+
+
+def test_the_command_line_sets_django_up(tmp_path):
+    """As `celery -A` does."""
+    target = ("draw", "library.tasks:tell", "--args", '["a"]')
+    done = _command(tmp_path / "project", *target, DJANGO_SETTINGS_MODULE="settings")
+    assert (done.stdout, done.stderr) == ("tell('a')\n", "")
+
+
+def test_the_command_line_says_what_django_needs(tmp_path):
+    """Where its settings are."""
+    done = _command(tmp_path / "project", "draw", "library.tasks:tell")
+    assert done.returncode == 2
+    assert "importing 'library.tasks' fails: ImproperlyConfigured: " in done.stderr
+    assert "/library/models.py:" in done.stderr
+    assert done.stderr.endswith(
+        "A Django project: set DJANGO_SETTINGS_MODULE, such as proj.settings\n"
+    )
+
+
+def test_the_command_line_says_when_django_cannot_be_set_up(tmp_path):
+    """In the words of what was raised."""
+    done = _command(
+        tmp_path / "project", "draw", "library.tasks:tell", DJANGO_SETTINGS_MODULE="setings"
+    )
+    assert done.returncode == 2
+    assert "DJANGO_SETTINGS_MODULE=setings: django.setup() fails: ModuleNotFound" in done.stderr
