@@ -91,8 +91,8 @@ def _filled(text: str) -> str:
 
 
 def _connections() -> list[Any]:
-    database = sys.modules.get("django.db")
-    if database is None or not database.connections:  # not configured
+    database, conf = sys.modules.get("django.db"), sys.modules.get("django.conf")
+    if database is None or conf is None or not conf.settings.configured:
         return []
     return list(database.connections.all(initialized_only=True))
 
