@@ -1,7 +1,8 @@
 """The command line: draw, run and lint a workflow, and ask what this machine can offer.
 
-Exit codes: 0 when all is well; 1 when a workflow failed, when lint found something, or when
-something is missing; 2 for a target or an option that cannot be used.
+``python -m pytest_celeryflow`` and the script ``celeryflow`` are the same. Exit codes: 0 when all
+is well; 1 when a workflow failed, lint found something, or something that is needed is missing;
+2 for a target or an option that cannot be used.
 """
 
 from __future__ import annotations
@@ -11,105 +12,129 @@ import importlib
 import json
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+
+from pytest_celeryflow.command.target import Unusable, canvas, found
 
 __all__ = ["main"]
 
 MODES = {"eager": "run_eager", "worker": "run_worker", "sim": "simulate"}
 
+_EXAMPLES = """\
+examples:
+  %(prog)s draw shop.tasks:checkout --format mermaid
+  %(prog)s run shop.tasks:checkout --args '["A-1"]' --timeline
+  %(prog)s lint shop.celery:app --ignore CF207
+  %(prog)s doctor --require redis
 
-class _Unusable(Exception):
-    """A target that cannot be used; its text says why."""
+exit codes: 0 all is well; 1 the workflow failed, lint found something, or something required is
+missing; 2 the target or an option cannot be used
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says; the exit code."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.version:
+        _say(_versions())
+        return 0
+    if options.command is None:
+        parser.print_help(sys.stderr)
+        return 2
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        return int(options.do(options))
+    except Unusable as exc:
+        print(f"{parser.prog} {options.command}: {exc}", file=sys.stderr)  # noqa: T201
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    script = Path(sys.argv[0]).stem == "celeryflow"
     parser = argparse.ArgumentParser(
-        prog="python -m pytest_celeryflow", description="Look at Celery workflows without a broker."
+        prog="celeryflow" if script else "python -m pytest_celeryflow",
+        description="Look at Celery workflows without a broker.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(dest="command", required=True)
+    parser.add_argument("--version", action="store_true", help="say which versions these are")
+    commands = parser.add_subparsers(dest="command", metavar="command")
     target = argparse.ArgumentParser(add_help=False)
     target.add_argument(
-        "target", help="module:attribute, a canvas, a function that returns one, or an app"
+        "target", help="module:attribute: a canvas, a task, a function that returns a canvas"
     )
+    called = argparse.ArgumentParser(add_help=False)
+    called.add_argument("-a", "--args", default="[]", metavar="JSON", help="for a task or function")
+    called.add_argument("-k", "--kwargs", default="{}", metavar="JSON", help="the same, by name")
 
-    draw = commands.add_parser("draw", parents=[target], help="draw a canvas")
+    draw = commands.add_parser("draw", parents=[target, called], help="draw a canvas")
     draw.add_argument("--format", choices=["tree", "mermaid", "svg", "json"], default="tree")
     draw.add_argument("--as-sent", action="store_true", help="as Celery really publishes it")
     draw.set_defaults(do=_draw)
 
-    run = commands.add_parser("run", parents=[target], help="run a workflow, with no broker at all")
+    run = commands.add_parser(
+        "run", parents=[target, called], help="run a workflow, with no broker at all"
+    )
     run.add_argument("--mode", choices=list(MODES), default="sim")
     run.add_argument("--timeline", action="store_true", help="show what happened")
     run.add_argument("--format", choices=["text", "json"], default="text")
     run.set_defaults(do=_run)
 
-    lint = commands.add_parser("lint", parents=[target], help="find known traps of Celery")
-    lint.add_argument("--ignore", default="", metavar="CF104,…", help="codes that do not count")
+    lint = commands.add_parser(
+        "lint", parents=[target, called], help="find known traps of Celery in a canvas or an app"
+    )
+    lint.add_argument(
+        "--ignore", default="", metavar="CF104,…", help="what does not count: CF104, CF104@notify"
+    )
     lint.add_argument("--format", choices=["text", "json"], default="text")
     lint.set_defaults(do=_lint)
 
     doctor = commands.add_parser("doctor", help="which modes and services this machine offers")
+    doctor.add_argument(
+        "--require", action="append", default=[], choices=["redis", "rabbitmq", "process"],
+        help="exit with 1 if it is missing; may be repeated",
+    )  # fmt: skip
     doctor.add_argument("--format", choices=["text", "json"], default="text")
     doctor.set_defaults(do=_doctor)
+    return parser
 
-    options = parser.parse_args(arguments)
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        return int(options.do(options))
-    except _Unusable as exc:
-        print(f"{parser.prog} {options.command}: {exc}", file=sys.stderr)  # noqa: T201
-        return 2
+
+def _versions() -> str:
+    celery = importlib.import_module("celery").__version__
+    own = importlib.import_module("pytest_celeryflow").__version__
+    kombu = importlib.import_module("kombu").__version__
+    python = sys.version.split()[0]
+    return f"pytest-celeryflow {own}, celery {celery}, kombu {kombu}, Python {python}"
 
 
 def _say(text: str) -> None:
     print(text)  # noqa: T201 - it is what the command is for
 
 
-def _found(target: str) -> Any:
-    """What a target names; a function that returns a canvas is called."""
-    module_name, colon, path = target.partition(":")
-    if not colon or not module_name or not path:
-        raise _Unusable(f"target {target!r} is not module:attribute, such as shop.tasks:checkout")
+def _canvas(options: argparse.Namespace) -> Any:
+    args, kwargs = _json(options, "args", list), _json(options, "kwargs", dict)
+    return canvas(options.target, args, kwargs)
+
+
+def _json(options: argparse.Namespace, name: str, kind: type) -> Any:
+    given = getattr(options, name)
+    what = "a list" if kind is list else "an object"
     try:
-        found: Any = importlib.import_module(module_name)
-    except ImportError as exc:
-        raise _Unusable(f"target {target!r}: {module_name!r} cannot be imported: {exc}") from exc
-    for name in path.split("."):
-        if not hasattr(found, name):
-            there = ", ".join(n for n in sorted(vars(found)) if not n.startswith("_")) or "nothing"
-            raise _Unusable(f"target {target!r}: there is no {name!r}; there are: {there}")
-        found = getattr(found, name)
-    return found
-
-
-def _canvas(target: str) -> Any:
-    """A canvas: what the target names, or what the function that it names returns."""
-    from celery import Celery  # noqa: PLC0415 - only what is used is loaded
-    from celery.canvas import Signature  # noqa: PLC0415
-
-    found = _found(target)
-    is_task = hasattr(found, "apply_async") and hasattr(found, "run")
-    if is_task and not isinstance(found, Signature):
-        return found.s()
-    if not isinstance(found, Signature | Celery) and callable(found):
-        try:
-            found = found()
-        except TypeError as exc:
-            raise _Unusable(f"target {target!r} cannot be called without arguments: {exc}") from exc
-    if not isinstance(found, Signature):
-        raise _Unusable(
-            f"target {target!r} is {type(found).__name__}, and not a canvas, a task, or a function "
-            "that returns a canvas"
-        )
-    return found
+        value = json.loads(given)
+    except json.JSONDecodeError as exc:
+        raise Unusable(f"--{name} {given!r} is not JSON: {exc}") from exc
+    if not isinstance(value, kind):
+        raise Unusable(f"--{name} {given!r} must be {what} of JSON")
+    return value
 
 
 def _draw(options: argparse.Namespace) -> int:
-    from pytest_celeryflow.shape import shape  # noqa: PLC0415
+    from pytest_celeryflow.shape import shape  # noqa: PLC0415 - only what is used is loaded
 
-    drawn = shape(_canvas(options.target), as_sent=options.as_sent)
+    drawn = shape(_canvas(options), as_sent=options.as_sent)
     if options.format == "json":
         _say(json.dumps(drawn.to_json(), indent=2))
     else:
@@ -118,32 +143,47 @@ def _draw(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    canvas = _canvas(options.target)
+    published = _canvas(options)
     package = importlib.import_module("pytest_celeryflow")
     context: Callable[..., Any] = getattr(package, MODES[options.mode])
-    app = canvas.app
-    with context(getattr(app, "_get_current_object", lambda: app)()) as flow:
+    app = published.app
+    with ExitStack() as stack:
         try:
-            run = flow.run(canvas)
+            flow = stack.enter_context(context(getattr(app, "_get_current_object", lambda: app)()))
+        except ImportError as exc:  # the client of a result backend
+            raise Unusable(f"mode {options.mode!r} cannot be opened: {exc}") from exc
+        try:
+            run = flow.run(published)
         except Exception as exc:  # noqa: BLE001 - whatever it is, the workflow failed
-            print(f"never published: {type(exc).__name__}: {exc}", file=sys.stderr)  # noqa: T201
-            return 1
+            return _never_published(options, exc)
         if options.format == "json":
-            error = None if run.error is None else f"{type(run.error).__name__}: {run.error}"
-            told = {
-                "state": run.state,
-                "value": repr(run.value) if run.error is None and not run.verdict.hung else None,
-                "error": error or run.verdict.hung,
-                "elapsed": run.elapsed,
-                "executions": len(run.executions),
-                "history": json.loads(run.history.to_json()),
-            }
-            _say(json.dumps(told, indent=2))
+            _say(json.dumps(_told(run), indent=2))
         else:
             if options.timeline:
                 _say(f"{run.timeline()}\n")
             _say(_outcome(run))
         return int(run.error is not None or bool(run.verdict.hung))
+
+
+def _never_published(options: argparse.Namespace, exc: Exception) -> int:
+    said = f"never published: {type(exc).__name__}: {exc}"
+    if options.format == "json":
+        _say(json.dumps({"state": None, "value": None, "error": said}, indent=2))
+    else:
+        print(said, file=sys.stderr)  # noqa: T201
+    return 1
+
+
+def _told(run: Any) -> dict[str, Any]:
+    error = None if run.error is None else f"{type(run.error).__name__}: {run.error}"
+    return {
+        "state": run.state,
+        "value": repr(run.value) if run.error is None and not run.verdict.hung else None,
+        "error": error or run.verdict.hung,
+        "elapsed": run.elapsed,
+        "executions": len(run.executions),
+        "history": json.loads(run.history.to_json()),
+    }
 
 
 def _outcome(run: Any) -> str:
@@ -160,16 +200,16 @@ def _lint(options: argparse.Namespace) -> int:
     from pytest_celeryflow.errors import CeleryflowAssertionError  # noqa: PLC0415
     from pytest_celeryflow.lint import assert_clean  # noqa: PLC0415
 
-    found = _found(options.target)
-    subject = found if isinstance(found, Celery) else _canvas(options.target)
+    named = found(options.target)
+    subject = named if isinstance(named, Celery) else _canvas(options)
     try:
         assert_clean(subject, ignore=[c.strip() for c in options.ignore.split(",") if c.strip()])
     except ValueError as exc:
-        raise _Unusable(str(exc)) from exc
+        raise Unusable(str(exc)) from exc
     except CeleryflowAssertionError as exc:
         findings = exc.actual
         if options.format == "json":
-            fields = ("code", "rule", "message", "path", "hint", "url")
+            fields = ("code", "rule", "message", "path", "task", "hint", "url")
             _say(json.dumps([{n: getattr(f, n) for n in fields} for f in findings], indent=2))
         else:
             _say(str(exc))
@@ -179,41 +219,11 @@ def _lint(options: argparse.Namespace) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    told = {
-        "mode eager": None,
-        "mode worker": None,
-        "mode sim": None,
-        "redis-py": _importable("redis", "pip install 'pytest-celeryflow[redis]'"),
-        "a real Redis": _service("find_redis"),
-        "a real RabbitMQ": _service("find_rabbitmq"),
-    }
-    if options.format == "json":
-        _say(json.dumps({what: {"ok": why is None, "why": why} for what, why in told.items()}))
-    else:
-        width = max(map(len, told))
-        for what, why in told.items():
-            _say(f"{what.ljust(width)}  {'ok' if why is None else f'no: {why}'}")
-    return 0
+    from pytest_celeryflow.command.doctor import diagnose  # noqa: PLC0415
 
-
-def _importable(module: str, remedy: str) -> str | None:
-    try:
-        importlib.import_module(module)
-    except ImportError as exc:
-        return f"{exc}; {remedy}"
-    return None
-
-
-def _service(finder: str) -> str | None:
-    from pytest_celeryflow import services  # noqa: PLC0415
-
-    try:
-        found = getattr(services, finder)()
-    except services.ServiceMissing as exc:
-        return str(exc)
-    if isinstance(found, services.PrivateRedis):
-        found.stop()
-    return None
+    diagnosis = diagnose()
+    _say(json.dumps(diagnosis.to_json(), indent=2) if options.format == "json" else str(diagnosis))
+    return int(bool(diagnosis.missing(options.require)))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from pytest_celeryflow.databases import waiting_for_commit
 from pytest_celeryflow.durations import seconds
 from pytest_celeryflow.errors import CeleryflowAssertionError
 from pytest_celeryflow.history import ENDINGS, Event, Execution, History
@@ -158,6 +159,7 @@ def _enqueued_text(
     else:
         head = f"{short} was not enqueued{like_this}, and should have been {_times(asked.times)}"
     lines = [head, "", f"Expected: {asked}"]
+    uncommitted = waiting_for_commit(history, asked.task) if asked.times != 0 else None
     others = Counter((e.label or "").partition("#")[0] for e in history.only("published"))
     if matching:
         lines += _listed("Instead:  ", [_call(e, asked) for e in matching])
@@ -168,9 +170,13 @@ def _enqueued_text(
     elif others:
         said = [name + (f" ({_times(n)})" if n > 1 else "") for name, n in others.most_common(8)]
         lines.append(f"Instead:  no {short} at all; enqueued were {', '.join(said)}")
-    else:
+    elif uncommitted is None:
         lines.append("Instead:  nothing was enqueued at all. Was the canvas published, with")
         lines.append("          delay(), apply_async() or flow.run()?")
+    else:
+        lines.append("Instead:  nothing was enqueued at all")
+    if uncommitted is not None:
+        lines += ["", uncommitted]
     return "\n".join(lines)
 
 
@@ -239,8 +245,10 @@ def check_ran(
     else:
         how_often = "" if times is None else f" {wish}"
         head = f"{short} {ran}{with_state}, and should have run{how_often}"
+    wish = f"{short} runs {'0 times' if times == 0 else wish}{with_state}"
+    uncommitted = waiting_for_commit(history, task) if times != 0 else None
     raise CeleryflowAssertionError(
-        _ran_text(head, f"{short} runs {'0 times' if times == 0 else wish}{with_state}", runs, history, waiting()),
+        _ran_text(head, wish, runs, history, waiting(), uncommitted),
         expected={"task": task, "times": times, "state": state},
         actual=tuple(runs),
     )
@@ -267,6 +275,7 @@ def _ran_text(
     runs: Sequence[Execution],
     history: History,
     waiting: Sequence[str] = (),
+    uncommitted: str | None = None,
 ) -> str:
     lines = [head, "", f"Expected: {wish}"]
     if runs:
@@ -280,4 +289,6 @@ def _ran_text(
     else:
         ran = list(dict.fromkeys(e.label for e in history.executions()))
         lines.append(f"Instead:  it did not run; {', '.join(ran[:8]) or 'nothing'} did")
+    if uncommitted is not None:
+        lines += ["", uncommitted]
     return "\n".join([*lines, "", timeline(history, limit=20)])

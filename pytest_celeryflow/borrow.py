@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -28,6 +29,8 @@ from celery.app.defaults import NAMESPACES, flatten
 from celery.app.task import Task
 from kombu import pools
 from kombu.serialization import prepare_accept_content
+
+from pytest_celeryflow.configuration import lay_over
 
 __all__ = ["FreshApp", "as_workers_trace", "borrowed", "check_config", "is_configured"]
 
@@ -66,6 +69,11 @@ class FreshApp(Celery):
     process (``shared=True``, `celery/app/base.py:Celery.task`); a task that is defined within
     a test would live on in the apps of all later ones.
     """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        path = list(sys.path)
+        super().__init__(*args, **options)
+        sys.path[:] = path  # Celery's Django fixup prepends the directory once more for each app
 
     def task(self, *args: Any, **options: Any) -> Any:
         """`Celery.task`, not shared unless asked for."""
@@ -138,7 +146,7 @@ def borrowed(
         stack.enter_context(_tasks_kept(app, config))
         stack.enter_context(_current(app))
         stack.enter_context(_stack_protection())
-        app.conf.update(config)
+        lay_over(app.conf, config)
         app._backend_cache = backend() if backend is not None else None
         yield
 

@@ -10,6 +10,7 @@ from celery import Celery
 from celery.canvas import Signature
 
 from pytest_celeryflow.contexts import run_eager, run_worker, simulate
+from pytest_celeryflow.databases import rolled_back
 from pytest_celeryflow.run import Run
 from pytest_celeryflow.seen import (
     Difference,
@@ -152,7 +153,7 @@ def observed(app: Celery, mode: str, workflow: Any, options: Mapping[str, Any]) 
         workflow: A canvas, or a function without arguments that makes one.
         options: Further arguments of the mode's context manager.
     """
-    with _MODES[mode](app, **options) as flow:
+    with rolled_back(), _MODES[mode](app, **options) as flow:
         canvas = workflow.clone() if isinstance(workflow, Signature) else workflow()
         try:
             return Seen(canvas, run=flow.run(canvas))

@@ -4,16 +4,18 @@
 they speak to other workers, and there are none.
 
 Celery's Django fixup (`celery/fixups/django.py`) connects, on ``worker_init``, handlers that
-close the database connection around every task. That is right in a worker's process. Here
-it would end the transaction of a test in the same thread, and the handlers would stay for
-the rest of the session; so they rest in the simulation, and are removed after a real worker.
+close the database connections of the thread around every task. That is right in a worker's
+process. Here it would end the transaction of a test in the same thread, and the handlers would
+stay for the rest of the session. So they rest in the simulation; beside a real worker they leave
+the test's thread alone, and are gone afterwards.
 """
 
 from __future__ import annotations
 
+import threading
 import warnings
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -29,7 +31,7 @@ from celery.worker.consumer import consumer
 __all__ = [
     "Controller",
     "build",
-    "django_fixup_removed",
+    "django_fixup_elsewhere",
     "django_fixup_resting",
     "warnings_not_raised",
 ]
@@ -118,34 +120,78 @@ def _warn(message: Any, category: type[Warning] | None = None, *_: Any, **__: An
         logger.warning("%s: %s", type(warning).__name__, warning)
 
 
+#: Django is set up by it (`DjangoFixup.on_import_modules`); it closes nothing.
+_SET_UP = signals.import_modules
+
+
 @contextmanager
 def django_fixup_resting() -> Iterator[None]:
-    """Do not let ``worker_init`` reach Celery's Django fixup."""
-    receivers = signals.worker_init.receivers or []
-    resting = [entry for entry in receivers if _belongs_to(entry, "DjangoFixup")]
-    for entry in resting:
-        receivers.remove(entry)
-    try:
+    """Let no signal reach Celery's Django fixup, nor what an earlier worker left connected."""
+    with _receivers_put_back() as before:
+        for signal, entries in before.items():
+            if signal is not _SET_UP:
+                signal.receivers[:] = [e for e in entries if not _is_method_of(e, *_FIXUPS)]
         yield
-    finally:
-        receivers.extend(resting)
 
 
 @contextmanager
-def django_fixup_removed() -> Iterator[None]:
-    """Remove the handlers that Celery's Django fixup connects meanwhile."""
+def django_fixup_elsewhere(app: Celery) -> Iterator[None]:
+    """Let Celery's Django fixup close the connections of a worker's threads, not those of this one.
+
+    It also closes when it is installed, and that is done by the thread of the test. Afterwards
+    the handlers that it connected are gone, and the fixup of the app is the one it was.
+    """
+    thread = threading.get_ident()
+    fixups = [fixup for fixup in app._fixups if type(fixup).__name__ == "DjangoFixup"]
+    kept = [(fixup, fixup._worker_fixup) for fixup in fixups]
+
+    def guarded(close: Callable[..., None]) -> Callable[..., None]:
+        def elsewhere(**kwargs: Any) -> None:
+            if threading.get_ident() != thread:
+                close(**kwargs)
+
+        return elsewhere
+
+    with _receivers_put_back():
+        for fixup in fixups:
+            fixup._worker_fixup = None
+            worker_fixup = fixup.worker_fixup  # made anew
+            worker_fixup._close_database = guarded(worker_fixup._close_database)
+            worker_fixup.close_cache = guarded(worker_fixup.close_cache)
+        try:
+            yield
+        finally:
+            for fixup, worker_fixup in kept:
+                fixup._worker_fixup = worker_fixup
+
+
+@contextmanager
+def _receivers_put_back() -> Iterator[dict[Any, list[Any]]]:
+    """Put back what Django's fixups had connected to signals, in its place, and nothing new.
+
+    What others connect or disconnect meanwhile stays so.
+    """
     every = [value for value in vars(signals).values() if isinstance(value, Signal)]
-    before = {id(entry) for signal in every for entry in signal.receivers or ()}
+    before = {signal: list(signal.receivers or ()) for signal in every}
     try:
-        yield
+        yield before
     finally:
-        for signal in every:
-            for entry in list(signal.receivers or ()):
-                if id(entry) not in before and _belongs_to(entry, "DjangoWorkerFixup"):
-                    signal.receivers.remove(entry)
+        for signal, entries in before.items():
+            now = list(signal.receivers)
+            old = [e for e in entries if _is_among(e, now) or _is_method_of(e, *_FIXUPS)]
+            new = [e for e in now if not _is_among(e, entries)]
+            signal.receivers[:] = [*old, *(e for e in new if not _is_method_of(e, _FIXUPS[1]))]
 
 
-def _belongs_to(entry: tuple[Any, Any], owner: str) -> bool:
+_FIXUPS = ("DjangoFixup", "DjangoWorkerFixup")
+
+
+def _is_among(entry: Any, entries: list[Any]) -> bool:
+    return any(entry is each for each in entries)
+
+
+def _is_method_of(entry: Any, *owners: str) -> bool:
+    """Whether what is connected is a method of an object of such a class."""
     receiver = entry[1]
     target = receiver() if isinstance(receiver, weakref.ReferenceType) else receiver
-    return type(getattr(target, "__self__", None)).__name__ == owner
+    return type(getattr(target, "__self__", None)).__name__ in owners

@@ -19,6 +19,7 @@ from pytest_celeryflow import hooks
 from pytest_celeryflow.assertions import Enqueued, check_not_ran, check_ran, enqueued
 from pytest_celeryflow.books import Workflow
 from pytest_celeryflow.clock import Clock
+from pytest_celeryflow.databases import hints
 from pytest_celeryflow.durations import seconds
 from pytest_celeryflow.errors import CeleryflowAssertionError, CeleryflowError, WorkflowStalled
 from pytest_celeryflow.history import Event, Execution, History
@@ -103,8 +104,12 @@ class Flow:
             self._beat = Beat(self._mode)
         return self._beat
 
-    def report(self) -> str:
-        """What happened, and what still waits, for a failure report."""
+    def report(self, said: str = "") -> str:
+        """What happened, what still waits, and hints, for a failure report.
+
+        Args:
+            said: What the report says already: no hint is given twice.
+        """
         lines = [timeline(self.history, limit=60)]
         if told := self._story():
             departures = [f"  {n}. {sentence}" for n, sentence in enumerate(told, 1)]
@@ -112,6 +117,9 @@ class Flow:
         waiting = [f"{m.label} in {m.where}" for m in self._mode.messages()[:8]]
         if waiting:
             lines.append(f"still waiting: {', '.join(waiting)}")
+        for hint in hints(self.history, self.mode):
+            if hint.split("\n")[0] not in said:
+                lines += ["", hint]
         return "\n".join(lines)
 
     # --- doing ---
@@ -142,8 +150,6 @@ class Flow:
         if timeout is not None:
             timeout = seconds(timeout, argument="timeout")
         workflow = recorder.workflow()
-        for listener in hooks.published:
-            listener(signature, self.app)
         if mode.name != "eager":
             workflow.immutable = immutable_calls(signature)
         first = len(recorder.history)

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 #: Mode -> the context manager that opens it, by name in `pytest_celeryflow`.
 MODES = {"eager": "run_eager", "worker": "run_worker", "sim": "simulate"}
 
+#: Fixtures of pytest-django that must outlive a flow: its tasks end before their rows go.
+_DATABASES = ("transactional_db", "db")
+
 _MARKER = (
     "celeryflow(mode=None, modes=None, compare=False, ignore=(), **options): run a test that uses "
     f"the fixture `celeryflow` in a mode ({', '.join(MODES)}) or, parametrised, in several; "
@@ -290,6 +293,9 @@ def opened(
         request: That of the test.
         told: The keywords of the marker.
     """
+    for name in _DATABASES:
+        if name in request.fixturenames:
+            request.getfixturevalue(name)
     options = _fitting(mode, told)
     if mode == "sim":
         options.setdefault("seed", seed(request.config))
@@ -378,7 +384,7 @@ def pytest_runtest_makereport(
         given = seed(item.config)
         for flow in flows:
             flow.test_failed = True
-            flow_text = flow.report()
+            flow_text = flow.report(report.longreprtext)
             if flow.mode == "sim" and given:
                 flow_text += f"\n\nreproduce: pytest {item.nodeid!r} --celeryflow-seed {given}"
             if not _says(report, flow_text):

@@ -163,7 +163,9 @@ def _run(
     request = item._request
     app = request.getfixturevalue("celeryflow_app")
     given = {name: item.funcargs[name] for name in item._fixtureinfo.argnames}
-    with contextmanager(plugin.opened)(mode, app, request, told) as flow, _listening(seen):
+    opened = contextmanager(plugin.opened)(mode, app, request, told)
+    databases = importlib.import_module("pytest_celeryflow.databases")
+    with databases.rolled_back(), opened as flow, _listening(seen):
         try:
             item.obj(**{**given, "celeryflow": flow})
         except BaseException:

@@ -101,7 +101,7 @@ def pieces(page: Path) -> list[tuple[str, str | None]]:
 def settings(page: Path) -> str:
     """The ini file of a page, unless it names an app that is not on the page."""
     blocks = [block["text"] for block in _blocks(page) if block["language"] == "ini"]
-    there = {name.removesuffix(".py") for name in files(page)}
+    there = {name.removesuffix(".py").replace("/", ".") for name in files(page)}
     apps = {text: re.search(r"celeryflow_app = ([\w.]+):", text) for text in blocks}
     return "".join(text for text, app in apps.items() if app is None or app[1] in there)
 

@@ -1,6 +1,7 @@
 """An app that was lent out is put back exactly as it was."""
 
 import os
+from types import SimpleNamespace
 
 import pytest
 from celery import Celery, _state, current_app
@@ -151,3 +152,18 @@ def test_custom_call_that_calls_super_runs_once(app):
 
     with simulate(app) as flow:
         assert flow.run(me.s()).value is True
+
+
+def test_settings_under_a_prefix_are_laid_over():
+    """As a Django project has them; up to Celery 5.6, `conf.update` alone does not outrank them."""
+    ours = SimpleNamespace(
+        CELERY_BROKER_URL="redis://localhost:1", CELERY_RESULT_BACKEND="rpc://",
+        CELERY_TASK_ALWAYS_EAGER=True, CELERY_TASK_TIME_LIMIT=60,
+    )  # fmt: skip
+    with Celery("prefixed", set_as_current=False) as app:
+        app.config_from_object(ours, namespace="CELERY")
+        with simulate(app, config={"task_time_limit": 5}):
+            assert app.conf.broker_url.startswith("celeryflow")
+            assert (app.conf.task_always_eager, app.conf.task_time_limit) == (False, 5)
+        assert (app.conf.broker_url, app.conf.task_time_limit) == ("redis://localhost:1", 60)
+        assert app.conf.task_always_eager is True

@@ -1,9 +1,11 @@
 """`python -m pytest_celeryflow`: draw, run, lint, doctor, and their exit codes."""
 
 import json
+import re
 import subprocess
 import sys
 
+import celery
 import pytest
 
 from pytest_celeryflow.__main__ import main
@@ -34,6 +36,19 @@ def checkout():
     return chord([resize.s(1), resize.s(2)], publish.s())
 
 
+def late(order):
+    return boom.s(order)
+
+
+def seven():
+    return number
+
+
+def trouble():
+    raise KeyError("order")
+
+
+number = 7
 nothing = chord([], publish.s())
 broken = boom.s()
 """
@@ -43,6 +58,8 @@ broken = boom.s()
 def shop(tmp_path, monkeypatch):
     """A module `cmd_shop` in the current directory."""
     (tmp_path / "cmd_shop.py").write_text(SHOP)
+    (tmp_path / "cmd_broken.py").write_text("app = aap\n")
+    (tmp_path / "cmd_missing.py").write_text("import no_such_library\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     yield
@@ -121,16 +138,71 @@ def test_lint_an_app(shop, capsys):
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        ("cmd_shop", "'cmd_shop' is not module:attribute"),
-        ("no_such_module:x", "'no_such_module' cannot be imported"),
-        ("cmd_shop:chekout", "there is no 'chekout'; there are: Celery, app, boom, broken, che"),
-        ("cmd_shop:app", "is Celery, and not a canvas, a task, or a function that returns a can"),
+        ("cmd_shop", "target 'cmd_shop' is not module:attribute, such as shop.tasks:checkout"),
+        ("cmd_shp:x", "there is no module 'cmd_shp' in "),
+        ("cmd_shp:x", "or on Python's path; did you mean cmd_shop?"),
+        ("cmd_shop.tasks:x", "there is no module 'cmd_shop.tasks' in "),
+        ("cmd_shop:chekout", "there is no 'chekout'; did you mean checkout?"),
+        ("cmd_shop:xyz", "; what could be meant: app, boom, broken, checkout, late, nothing, "),
+        ("cmd_shop:app", "is a Celery app; draw and run take a canvas, a task, or a function th"),
+        ("cmd_shop:number", "is an int; draw and run take a canvas, a task, or a function that re"),
+        ("cmd_shop:seven", "returns an int; draw and run take a canvas"),
+        ("cmd_shop:late", "cannot be called as late(): missing a required argument: 'order'. It i"),
+        ("cmd_shop:late", "is late(order): give --args '[…]' or --kwargs '{…}', as JSON"),
+        ("cmd_shop:trouble", "trouble() raises KeyError: 'order'"),
+        ("cmd_broken:x", "importing 'cmd_broken' fails: NameError: name 'aap' is not defined (/"),
+        ("cmd_missing:x", "importing 'cmd_missing' fails: ModuleNotFoundError: No module named 'n"),
     ],
 )
 def test_a_target_that_cannot_be_used(shop, capsys, target, message):
     """2, and what would do."""
     assert main(["draw", target]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"python -m pytest_celeryflow draw: target {target!r}")
+    assert message in err
+
+
+def test_arguments_of_a_function(shop, capsys):
+    """As JSON, as `celery call` takes them."""
+    assert main(["draw", "cmd_shop:late", "--args", '["A-1"]']) == 0
+    assert capsys.readouterr().out == "boom('A-1')\n"
+    assert main(["draw", "cmd_shop:late", "-k", '{"order": "A-2"}']) == 0
+    assert capsys.readouterr().out == "boom('A-2')\n"
+
+
+def test_arguments_of_a_task(shop, capsys):
+    """It runs with them."""
+    pytest.importorskip("redis")
+    assert main(["run", "cmd_shop:resize", "-a", "[7]"]) == 0
+    assert capsys.readouterr().out == "SUCCESS: 7\n"
+
+
+@pytest.mark.parametrize(
+    ("target", "args", "message"),
+    [
+        ("cmd_shop:nothing", "[1]", "is a canvas, which has its arguments"),
+        ("cmd_shop:resize", "[1", "--args '[1' is not JSON: "),
+        ("cmd_shop:resize", "1", "--args '1' must be a list of JSON"),
+    ],
+)
+def test_arguments_that_cannot_be_used(shop, capsys, target, args, message):
+    """2, and why."""
+    assert main(["draw", target, "--args", args]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_without_a_command(capsys):
+    """2, and what there is."""
+    assert main([]) == 2
+    err = capsys.readouterr().err
+    assert all(command in err for command in ("draw", "run", "lint", "doctor", "exit codes:"))
+
+
+def test_version(capsys):
+    """Of all that matters in a report of a bug."""
+    assert main(["--version"]) == 0
+    out = capsys.readouterr().out
+    assert re.fullmatch(r"pytest-celeryflow \S+, celery \S+, kombu \S+, Python \S+\n", out)
 
 
 def test_an_unknown_code_of_lint(shop, capsys):
@@ -139,13 +211,33 @@ def test_an_unknown_code_of_lint(shop, capsys):
     assert "CF999" in capsys.readouterr().err
 
 
-def test_doctor(capsys):
+def test_doctor_as_json(capsys):
     """Each mode and each service, and why not."""
     assert main(["doctor", "--format", "json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told["mode sim"] == {"ok": True, "why": None}
-    assert {"a real Redis", "a real RabbitMQ", "redis-py"} <= set(told)
-    assert all(each["ok"] == (each["why"] is None) for each in told.values())
+    offers = told["offers"]
+    assert offers["mode sim"] == {"ok": True, "why": None, "detail": ""}
+    assert {"a real Redis", "a real RabbitMQ", "redis-py", "mode process"} <= set(offers)
+    assert all(each["ok"] == (each["why"] is None) for each in offers.values())
+    assert told["versions"]["celery"] == celery.__version__
+
+
+def test_doctor_says_why_a_service_is_missing(capsys, monkeypatch):
+    """And fails only if it is required."""
+    monkeypatch.setenv("CELERYFLOW_REDIS_URL", "redis://localhost:1/0")
+    assert main(["doctor"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"^a real Redis +no: no Redis: ", out, re.MULTILINE)
+    assert main(["doctor", "--require", "redis"]) == 1
+
+
+def test_doctor_tells_what_the_environment_changes(capsys, monkeypatch):
+    """Without passwords."""
+    monkeypatch.setenv("CELERY_BROKER_URL", "amqp://me:secret@broker:5672//")
+    main(["doctor"])
+    out = capsys.readouterr().out
+    assert "  CELERY_BROKER_URL=amqp://me:**@broker:5672//: outranks the broker_url of eve" in out
+    assert "secret" not in out
 
 
 def test_as_a_module(shop):

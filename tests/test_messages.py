@@ -213,3 +213,13 @@ def test_queue_without_a_consumer(app, add):
             "Let a worker consume 'emails': name it in task_queues, or in queues= of the context "
             "or the marker."
         )
+
+
+def test_django_without_settings_is_none_of_our_business(app, add):
+    """A library may have imported it: a failure is told all the same."""
+    pytest.importorskip("django.db")
+    with simulate(app) as flow:
+        add.delay(1, 2)
+        assert flow.report().endswith("still waiting: add#1 in queue")
+        with pytest.raises(CeleryflowAssertionError, match="add did not run"):
+            flow.assert_ran(add)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from celery import Celery
 
 from pytest_celeryflow.contexts import simulate
+from pytest_celeryflow.databases import rolled_back
 from pytest_celeryflow.durations import seconds
 from pytest_celeryflow.explore.collecting import collecting_between
 from pytest_celeryflow.explore.crash_points import CrashPoints
@@ -102,6 +103,7 @@ class Plan:
         error: BaseException | None = None
         known = set(self.app.tasks)
         with ExitStack() as opening:
+            opening.enter_context(rolled_back())
             flow = opening.enter_context(simulate(self.app, seed=self.seed, **self.options))
             flow.explored_by(choosing)
             opened = opening.pop_all()

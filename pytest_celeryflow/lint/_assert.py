@@ -6,7 +6,7 @@ Relies on no Celery symbol.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -15,7 +15,7 @@ from pytest_celeryflow.lint._finding import Finding
 from pytest_celeryflow.lint._lint import lint
 from pytest_celeryflow.lint.rules import check_codes, rule_of
 
-__all__ = ["assert_clean"]
+__all__ = ["assert_clean", "entries", "left"]
 
 _FIRST_LINE = 80
 _LINE = 96
@@ -43,18 +43,32 @@ def assert_clean(canvas_or_app: Any, ignore: Iterable[str] = (), app: Any = None
         >>> assert_clean(group(), ignore=["CF103"], app=Celery(set_as_current=False))
     """
     __tracebackhide__ = True
-    ignored = _ignored(ignore)
-    found = [each for each in lint(canvas_or_app, app) if not _is_ignored(each, ignored)]
+    found = left(lint(canvas_or_app, app), entries(ignore))
     if found:
         raise CeleryflowAssertionError(_message(found), expected=[], actual=found)
 
 
-def _ignored(ignore: Iterable[str]) -> list[tuple[str, str]]:
+def entries(ignore: Iterable[str], argument: str = "ignore") -> list[tuple[str, str]]:
+    """The codes that do not count, each with the place where it does not, or nothing.
+
+    Args:
+        ignore: What `assert_clean` takes.
+        argument: What it was given as, for the error.
+
+    Raises:
+        TypeError: It is one string.
+        ValueError: A code is unknown.
+    """
     if isinstance(ignore, str):
-        raise TypeError(f"ignore is {ignore!r}; write ignore=({ignore!r},)")
-    entries = [str(each).partition("@") for each in ignore]
-    check_codes([code for code, _, _ in entries], "ignore")
-    return [(code, place) for code, _, place in entries]
+        raise TypeError(f"{argument} is {ignore!r}; write {argument}=({ignore!r},)")
+    parts = [str(each).partition("@") for each in ignore]
+    check_codes([code for code, _, _ in parts], argument)
+    return [(code, place) for code, _, place in parts]
+
+
+def left(found: Iterable[Finding], ignored: Sequence[tuple[str, str]]) -> list[Finding]:
+    """What is found and counts."""
+    return [finding for finding in found if not _is_ignored(finding, ignored)]
 
 
 def _is_ignored(finding: Finding, ignored: Iterable[tuple[str, str]]) -> bool:

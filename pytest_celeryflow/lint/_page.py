@@ -102,16 +102,28 @@ A `Finding` has
 
 Raises `CeleryflowAssertionError` if anything is found. The message groups the findings by rule.
 
+## In a test session
+
+`--celeryflow-lint warn`, or `celeryflow_lint = warn` in the ini file, applies the rules on canvases to
+each canvas that a test publishes, by `flow.run` or by `delay` and `apply_async` anywhere in the code
+under test, also in tasks: with what `Task.replace` puts in a task's place, but without the steps and
+callbacks by which Celery goes on with a canvas. What is found is told at the end of the session, by
+rule, with the tests; `error` fails the test instead. Calls of `app.send_task` are not seen.
+
 ## Silencing a rule
 
 | where | how |
 |---|---|
-| everywhere | `assert_clean(…, ignore=("CF104",))` |
+| in a project, with `--celeryflow-lint` | `celeryflow_lint_ignore = CF104 CF120@notify` in the ini file |
+| in a test, a class or a module, with `--celeryflow-lint` | `@pytest.mark.celeryflow_lint_ignore("CF104")` |
+| on the command line | `lint shop.tasks:checkout --ignore CF104,CF120@notify` |
+| in `assert_clean` | `assert_clean(…, ignore=("CF104",))` |
 | one place of a canvas and all below it | `ignore=("CF104@chain[1]",)` |
 | one task, by the last parts of its name | `ignore=("CF104@notify",)` |
 | one task, in its own code | `@app.task(celeryflow_ignore=("CF104",))` |
 
-There is no mark to put on a signature. Its options and stamps are sent, so that a mark would change
+The ini file, the marker and the command line take places and tasks behind the code, too. There is
+no mark to put on a signature. Its options and stamps are sent, so that a mark would change
 the message, and an attribute of the object is gone as soon as `|`, `chain` or `group` clones it.
 """
 

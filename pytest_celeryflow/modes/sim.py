@@ -17,7 +17,7 @@ from pytest_celeryflow.borrow import borrowed, is_configured
 from pytest_celeryflow.broker.queues import Broker, Stored
 from pytest_celeryflow.broker.semantics import SEMANTICS, semantics_of
 from pytest_celeryflow.clock import VirtualClock
-from pytest_celeryflow.controller import warnings_not_raised
+from pytest_celeryflow.controller import django_fixup_resting, warnings_not_raised
 from pytest_celeryflow.errbacks import errbacks_recorded
 from pytest_celeryflow.errors import CeleryflowError, WorkflowStalled
 from pytest_celeryflow.faults import Crash, Fault
@@ -36,6 +36,7 @@ from pytest_celeryflow.sim.choosing import Choosing
 from pytest_celeryflow.sim.crashes import Crashes, inside
 from pytest_celeryflow.sim.fiber import Fiber
 from pytest_celeryflow.sim.quirks import code_copied_once, default_arguments
+from pytest_celeryflow.sim.transactions import Transactions
 from pytest_celeryflow.sim.transport import BrokerSource, SimTransport
 from pytest_celeryflow.sim.waiting import watch_waits
 from pytest_celeryflow.sim.worker import SimWorker, separate_memories
@@ -125,6 +126,7 @@ class SimMode(Opening):
         self.values.used = self._store_is_used
         stack.enter_context(watch_waits(app.backend, self.world, self.recorder, self.stalled))
         stack.enter_context(errbacks_recorded(app, self.recorder))
+        stack.enter_context(django_fixup_resting())
         stack.enter_context(warnings_not_raised())
         self.recorder.connect()
         stack.callback(self.recorder.disconnect)
@@ -139,6 +141,11 @@ class SimMode(Opening):
         for number in range(1, self._count + 1):
             self.workers.append(self._worker(f"w{number}"))
             self.workers[-1].start()
+        if self.world.transactions is None:
+            transactions = Transactions(self.world)
+            stack.enter_context(transactions.told_apart())
+            self.world.transactions = transactions.notes
+            stack.callback(setattr, self.world, "transactions", None)
         if not joins:  # ids that the first app has used must not be drawn again
             self.world.seed(self.seed)
 
@@ -346,10 +353,13 @@ class SimMode(Opening):
             self.messages(),
             unconsumed,
             crowded,
-            [*self.outages.notes(), *self.store_outages.notes(), *gone],
+            [*self.outages.notes(), *self.store_outages.notes(), *gone, *self._transactions()],
             deserted=len(gone) == len(self.workers) and not self._replacing,
             late=self._late,
         )
+
+    def _transactions(self) -> list[str]:
+        return self.world.transactions() if self.world.transactions is not None else []
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from pytest_celeryflow.borrow import borrowed, is_configured
 from pytest_celeryflow.broker.queues import Broker
 from pytest_celeryflow.broker.semantics import semantics_of
 from pytest_celeryflow.clock import RealClock
-from pytest_celeryflow.controller import django_fixup_removed, warnings_not_raised
+from pytest_celeryflow.controller import django_fixup_elsewhere, warnings_not_raised
 from pytest_celeryflow.errbacks import errbacks_recorded
 from pytest_celeryflow.errors import WorkflowStalled
 from pytest_celeryflow.faults import (
@@ -107,7 +107,7 @@ class WorkerMode(Opening):
         if self._values is not None:
             self._values.used = self.store_outages.refuse
         stack.enter_context(joins_refused_in_tasks())
-        stack.enter_context(django_fixup_removed())
+        stack.enter_context(django_fixup_elsewhere(app))
         stack.enter_context(warnings_not_raised())
         stack.enter_context(errbacks_recorded(app, self.recorder))
         self.recorder.connect()

@@ -19,6 +19,8 @@ from typing import Any
 from celery.app.utils import find_app
 from celery.signals import worker_process_init, worker_ready
 
+from pytest_celeryflow.configuration import lay_over
+
 __all__ = ["app"]
 
 #: The environment variable that carries the rest: app, settings and the pipe's descriptor.
@@ -44,7 +46,7 @@ def _worker_ready(**kwargs: Any) -> None:
 def _pointed(path: str, config: dict[str, Any]) -> Any:
     """The user's app, with settings laid over its own."""
     found = find_app(path)
-    found.conf.update(config)
+    lay_over(found.conf, config)
     # What its module may have connected to already, while it was imported.
     found.__dict__.pop("amqp", None)
     found._local.__dict__.pop("backend", None)

@@ -254,12 +254,14 @@ class Job(ApplyResult):
             return
         self.pool.world.attend(self.pool.worker)
         self._note_limit("hard", self._timeout)
+        assert self.fiber is not None
+        for listener in self.pool.world.killing:
+            listener(self.fiber)
         try:
             raise TimeLimitExceeded(self._timeout)  # noqa: TRY301 - ExceptionInfo reads it
         except TimeLimitExceeded:
             self._set(self._job, (False, ExceptionInfo()))
         self.handle_timeout(soft=False)
-        assert self.fiber is not None
         if self.pool.recorder.is_running(self.correlation_id, self.fiber.greenlet):
             # Celery 5.5 and 5.6 put it back without a word.
             self.mark_lost("its process was killed at its hard time limit")

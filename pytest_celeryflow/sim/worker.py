@@ -19,7 +19,7 @@ from celery import Celery
 from celery.bootsteps import CLOSE, RUN
 from celery.worker import state
 
-from pytest_celeryflow.controller import Controller, build, django_fixup_resting
+from pytest_celeryflow.controller import Controller, build
 from pytest_celeryflow.recorder import Recorder
 from pytest_celeryflow.sim.crashes import Crashes
 from pytest_celeryflow.sim.fiber import Fiber, Killed
@@ -68,17 +68,16 @@ class SimWorker:
         pool_cls = type("SimPool", (SimPool,), {**parts, "app": app})
         timer_cls = type("SimTimer", (SimTimer,), {"world": world, "worker": self})
         world.attend(self)
-        with django_fixup_resting():
-            self.controller = build(
-                Controller,
-                app,
-                name,
-                queues,
-                pool=pool_cls,
-                timer_cls=timer_cls,
-                concurrency=concurrency,
-                prefetch_multiplier=prefetch_multiplier,
-            )
+        self.controller = build(
+            Controller,
+            app,
+            name,
+            queues,
+            pool=pool_cls,
+            timer_cls=timer_cls,
+            concurrency=concurrency,
+            prefetch_multiplier=prefetch_multiplier,
+        )
         self.fiber = Fiber(world, name, self._run, app=app, worker=self, is_task=False)
 
     @property

@@ -147,6 +147,10 @@ class World:
         self.outside: dict[Fiber, Callable[[], bool]] = {}
         #: Above zero, only what already runs goes on: no message is delivered.
         self.held = 0
+        #: Called with a fiber that is killed from outside, before others act upon it.
+        self.killing: list[Callable[[Fiber], None]] = []
+        #: Who waits for whose transaction, in words.
+        self.transactions: Callable[[], list[str]] | None = None
         self._vain_look = -1
         self._idle_at, self._idle_waits = -1, 0
         self._idle_timers = 0
@@ -157,6 +161,11 @@ class World:
         self._fibers: dict[greenlet, Fiber] = {}
 
     # --- waiting ---
+
+    @property
+    def current_fiber(self) -> Fiber | None:
+        """The fiber whose code asks; ``None`` for the test's own code and for other threads."""
+        return self._fibers.get(getcurrent())
 
     def block(self, ready: Callable[[], bool] | None, timeout: float | None) -> bool:
         """Wait until something is so, or for a while; whether it became so.

@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from celery import Celery
+from celery import Celery, chord
 from celery.backends.base import KeyValueStoreBackend
 from kombu import Queue
 
 from pytest_celeryflow import run_worker, simulate
+from pytest_celeryflow.lint import lint
 from pytest_celeryflow.lint._app import AppView, moment
 
 
@@ -137,3 +138,21 @@ def test_tasks_are_those_that_a_worker_would_import(tmp_path, monkeypatch):
     app = Celery("shop", include=["shop_included"])
     assert AppView(app).task("shop.included") is not None
     assert not [name for name in AppView(app).tasks if name.startswith("celery.")]
+
+
+def test_a_backend_that_a_test_lends_counts_chords(app):
+    """On a broker with an address of its own, and with no `result_backend` named."""
+
+    @app.task(name="shop.total")
+    def total(numbers):
+        return sum(numbers)
+
+    canvas = chord([total.s([1]), total.s([2])], total.s())
+    with run_worker(app):
+        kept = app.conf.broker_url
+        app.conf.broker_url = "amqp://broker.invalid"
+        found = lint(canvas)
+        app.conf.broker_url = kept
+    assert found == []
+    app.conf.broker_url = "amqp://broker.invalid"
+    assert [each.code for each in lint(canvas)] == ["CF102"]

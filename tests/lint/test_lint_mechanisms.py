@@ -323,6 +323,36 @@ def test_the_soft_limit_is_retried(app):
 
 
 @pytest.mark.skipif(VERSION[:2] < (5, 5), reason="Celery 5.4 publishes it")
+def test_a_programming_error_is_retried(app):
+    """CF219"""
+
+    @app.task(name="shop.typo", autoretry_for=(Exception,), retry_backoff=True, retry_jitter=False)
+    def typo():
+        return 1 + "1"
+
+    (finding,) = [each for each in lint(app) if each.code == "CF219"]
+    with simulate(app) as flow:
+        run = flow.run(typo.s())
+    assert isinstance(run.error, TypeError)
+    assert (run[typo].attempts, run.elapsed) == (4, 7)
+    assert "a TypeError is raised 4 times" in finding.message
+
+
+def test_retry_kwargs_outrank_the_limit_of_the_task(app):
+    """CF202 is silent, since Celery heeds it."""
+
+    @app.task(
+        name="shop.down", autoretry_for=(OSError,), max_retries=None, retry_kwargs={"max_retries": 1}
+    )
+    def down():
+        raise OSError("down")
+
+    assert "CF202" not in {each.code for each in lint(app)}
+    with simulate(app) as flow:
+        assert flow.run(down.s())[down].attempts == 2
+
+
+@pytest.mark.skipif(VERSION[:2] < (5, 5), reason="Celery refuses it since 5.5")
 def test_a_soft_limit_above_the_hard_one_cannot_be_published(app):
     """CF206"""
 

@@ -31,7 +31,8 @@ def header_ignores_its_result(canvas: Canvas) -> Iterator[Trouble]:
     that reads the results of the header back. A group followed by a task is a chord.
 
     Why: the body is never called. Where the backend polls, as databases do, it asks for the
-    missing result for ever; where it counts, the chord fails with a timeout.
+    missing result for ever; where it counts, the chord fails with a timeout; `django-db` says
+    nothing at all.
 
     Celery: `backends/base.py:Backend.mark_as_done` stores nothing when the result is ignored;
     `BaseKeyValueStoreBackend.on_chord_part_return` then joins the stored results of the header,
@@ -62,7 +63,7 @@ def header_ignores_its_result(canvas: Canvas) -> Iterator[Trouble]:
 
         chord([warm_up.s("a"), warm_up.s("b")], publish.s())
     """
-    if canvas.app.counting not in ("counter", "polling"):
+    if canvas.app.counting not in ("counter", "polling", "django"):
         return
     for place in canvas.tasks:
         if place.counted and _ignores(canvas, place):
@@ -169,8 +170,8 @@ def header_waits_in_the_worker(canvas: Canvas) -> Iterator[Trouble]:
 
     Sees: in the header of a chord a chain whose last step is a group, or a chord whose body is one;
     on a result backend that counts chords and joins stored results: Memcached, DynamoDB and others
-    of the key-value kind. Redis and polling backends are not concerned, nor is a plain chord
-    within a chord.
+    of the key-value kind, and `django-db`. Redis and polling backends are not concerned, nor is a
+    plain chord within a chord.
 
     Why: such a group is one result of the header that consists of many. The first of its tasks
     to finish counts as the last of the header, and its worker process waits, within the task, until
@@ -178,7 +179,8 @@ def header_waits_in_the_worker(canvas: Canvas) -> Iterator[Trouble]:
 
     Celery: `backends/base.py:BaseKeyValueStoreBackend.on_chord_part_return`: the size of the chord
     is taken as `len(deps)`, in which a nested `GroupResult` is one, and `deps.join` waits. The same
-    from 5.4 to 5.7.
+    from 5.4 to 5.7. `DatabaseBackend.on_chord_part_return` of django-celery-results 2.6 deletes its
+    counter when that is at 0, and then asks `deps.ready()`.
 
     Repair: end each member in one task that gathers the group, so that the header holds plain
     results; or keep results in Redis.
@@ -195,7 +197,12 @@ def header_waits_in_the_worker(canvas: Canvas) -> Iterator[Trouble]:
         sizes = chord([resize.s(100), resize.s(200)], publish.s())
         chord([fetch.s("a") | sizes, fetch.s("b")], publish.s())
     """
-    if canvas.app.counting != "counter":
+    then = {
+        "counter": "the first of its tasks to finish waits in its worker process for the others",
+        "django": "when the first of its tasks finishes, django-db has counted all, finds results "
+        "missing, and never calls the body",
+    }.get(canvas.app.counting)
+    if then is None:
         return
     for place in canvas.places:
         if not place.becomes_header:
@@ -204,8 +211,7 @@ def header_waits_in_the_worker(canvas: Canvas) -> Iterator[Trouble]:
             if member.shape.kind in ("chain", "chord") and _ends_in_group(member):
                 yield Trouble(
                     member.path,
-                    "the member ends in a group: the first of its tasks to finish waits in its "
-                    "worker process for the others",
+                    f"the member ends in a group: {then}",
                     "gather the group in one task at the end of the member",
                 )
 

@@ -19,6 +19,7 @@ from pytest_celeryflow.lint._rule import app_rule
 from pytest_celeryflow.lint._source import own_retries, retries_itself
 
 __all__ = [
+    "autoretry_catches_everything",
     "autoretry_catches_soft_limit",
     "longest_delay",
     "none_is_the_default",
@@ -56,7 +57,8 @@ def retries_without_limit(app: AppView) -> Iterator[Trouble]:
         app
     """
     for task in app.tasks.values():
-        if task.max_retries is None and (_autoretries(task) or retries_itself(task)):
+        endless = _autoretries(task) and _limit(task) is None
+        if endless or (task.max_retries is None and retries_itself(task)):
             yield Trouble(
                 task.name,
                 "max_retries=None: it is retried for ever",
@@ -171,7 +173,12 @@ def autoretry_catches_soft_limit(app: AppView) -> Iterator[Trouble]:
     `dont_autoretry_for=(SoftTimeLimitExceeded,)`.
 
     Bad:
-        @app.task(autoretry_for=(Exception,), retry_backoff=True, soft_time_limit=60)
+        @app.task(
+            autoretry_for=(Exception,),
+            dont_autoretry_for=(TypeError,),
+            retry_backoff=True,
+            soft_time_limit=60,
+        )
         def download(url):
             return url
 
@@ -201,31 +208,87 @@ def autoretry_catches_soft_limit(app: AppView) -> Iterator[Trouble]:
             )
 
 
+@app_rule("CF219", "autoretry-catches-everything")
+def autoretry_catches_everything(app: AppView) -> Iterator[Trouble]:
+    """A task is retried whatever it raises.
+
+    Sees: `autoretry_for` with `Exception` or `BaseException`. Who has given `dont_autoretry_for` has
+    thought about it.
+
+    Why: a wrong name or argument fails the same way each time. Instead of failing at once, the task
+    is tried as often as `max_retries` says, over minutes or hours, and does each time again what it
+    does before it fails. Whoever waits for it, such as a chord, learns of the error that much later.
+
+    Celery: `app/autoretry.py:add_autoretry_behaviour` catches `autoretry_for`, and lets only `Ignore`,
+    `Retry` and `dont_autoretry_for` through.
+
+    Repair: name the errors that pass by themselves, such as `OSError` (which ConnectionError and
+    TimeoutError are) and those of the client that is used.
+
+    Bad:
+        @app.task(autoretry_for=(Exception,), retry_backoff=True)
+        def download(url):
+            return url
+
+        app
+
+    Good:
+        @app.task(autoretry_for=(OSError,), retry_backoff=True)
+        def download(url):
+            return url
+
+        app
+    """
+    for task in app.tasks.values():
+        everything = {Exception, BaseException} & set(_autoretries(task))
+        if everything and not getattr(task, "dont_autoretry_for", ()):
+            name = min(each.__name__ for each in everything)
+            yield Trouble(
+                task.name,
+                f"autoretry_for=({name},) retries programming errors, too: a TypeError is raised "
+                f"{_tries(task)}",
+                "name the errors that pass: autoretry_for=(OSError,)",
+                task=task.name,
+            )
+
+
+def _tries(task: Any) -> str:
+    limit = _limit(task)
+    return "for ever" if limit is None else f"{limit + 1} times"
+
+
+def _limit(task: Any) -> int | None:
+    """How often `autoretry_for` retries: `retry_kwargs` outrank the task's own number."""
+    own = _retry_kwargs(task).get("max_retries")
+    return task.max_retries if own is None else own
+
+
 def longest_delay(task: Any) -> float | None:
     """Seconds that the longest retry of `autoretry_for` waits; None if it does not retry."""
-    if not _autoretries(task) or task.max_retries == 0:
+    limit = _limit(task)
+    if not _autoretries(task) or limit == 0:
         return None
     backoff = float(getattr(task, "retry_backoff", False))
     if not backoff:
         countdown = _retry_kwargs(task).get("countdown")
         return float(task.default_retry_delay if countdown is None else countdown)
     longest = float(getattr(task, "retry_backoff_max", 600))
-    if task.max_retries is None:
+    if limit is None:
         return longest
-    return min(longest, int(max(1.0, backoff)) * 2.0 ** min(task.max_retries - 1, 64))
+    return min(longest, int(max(1.0, backoff)) * 2.0 ** min(limit - 1, 64))
 
 
 def time_in_retries(task: Any) -> float:
     """Seconds that all retries of `autoretry_for` wait together; 0 if there is no end to them."""
-    longest = longest_delay(task)
-    if longest is None or task.max_retries is None:
+    longest, limit = longest_delay(task), _limit(task)
+    if longest is None or limit is None:
         return 0.0
     backoff = float(getattr(task, "retry_backoff", False))
     if not backoff:
-        return longest * float(task.max_retries)
+        return longest * float(limit)
     first = int(max(1.0, backoff))
-    tries = range(min(task.max_retries, 64))
-    capped = max(task.max_retries - 64, 0) * longest
+    tries = range(min(limit, 64))
+    capped = max(limit - 64, 0) * longest
     return capped + sum(min(longest, first * 2.0**retry) for retry in tries)
 
 

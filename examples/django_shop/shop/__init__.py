@@ -1,0 +1,1 @@
+"""A shop: orders are placed, paid, reserved and shipped."""
