@@ -151,7 +151,6 @@ def test_what_the_serializer_refuses_is_named(app, add, context):
         for publish, said in (
             (lambda: flow.run(add, 1, y=odd), "kwargs['y']"),
             (lambda: flow.run(add.s(1, odd)), "args[1]"),
-            (lambda: flow.run(group(add.s(1, 2), add.s(odd, 2))), "args[0]"),
             (lambda: flow.perform(add, odd, 1), "args[0]"),
         ):
             with pytest.raises(EncodeError) as refused:
@@ -159,6 +158,20 @@ def test_what_the_serializer_refuses_is_named(app, add, context):
             assert refused.value.__notes__ == [
                 f"the serializer 'json' refuses {said}={odd!r} of shop.add"
             ]
+
+
+@PUBLISHING
+def test_what_the_serializer_refuses_is_found_in_a_canvas(app, add, context):
+    """Wherever it is, callbacks included."""
+    odd = object()
+    for canvas, said in (
+        (group(add.s(1, 2), add.s(3, y=odd)), "kwargs['y']"),
+        (chain(add.s(1, 2), add.s(odd)), "args[0]"),
+        (add.s(1, 2).on_error(add.s(1, odd)), "args[1]"),
+    ):
+        with context(app) as flow, pytest.raises(EncodeError) as refused:
+            flow.run(canvas)
+        assert refused.value.__notes__[0].startswith(f"the serializer 'json' refuses {said}=<obj")
 
 
 @EVERY
