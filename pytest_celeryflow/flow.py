@@ -6,7 +6,7 @@ the history.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,6 +14,7 @@ from celery import Celery, states
 from celery.canvas import Signature
 from celery.exceptions import NotRegistered
 from celery.result import AsyncResult, EagerResult, GroupResult, ResultSet
+from kombu.exceptions import EncodeError
 
 from pytest_celeryflow import hooks
 from pytest_celeryflow.assertions import Enqueued, check_not_ran, check_ran, enqueued
@@ -162,6 +163,7 @@ class Flow:
             except Exception as exc:
                 # Eagerly, a task's own failure can escape from publishing (a chain does it).
                 if not _failed_with(recorder.history[first:], exc):
+                    self._explain_refusal(exc, signature, args, kwargs)
                     for heard in hooks.ran:
                         heard(self, signature, exc)
                     raise
@@ -196,7 +198,17 @@ class Flow:
             heard(self, signature, run)
         return run
 
+    def _explain_refusal(
+        self, exc: Exception, canvas: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> None:
+        if isinstance(exc, EncodeError):
+            from pytest_celeryflow.refused import refused  # noqa: PLC0415 - only when it is used
+
+            exc.add_note(refused(self.app, canvas, args, kwargs) or "the message cannot be sent")
+
     def _signature(self, canvas: Any) -> Any:
+        if isinstance(canvas, Signature) and canvas.task == "celery.chain" and not canvas.tasks:
+            raise ValueError(f"canvas={canvas!r} has no task: there is nothing to publish")
         if isinstance(canvas, Signature) or callable(getattr(canvas, "run", None)):
             return canvas
         if isinstance(canvas, dict) and isinstance(canvas.get("task"), str):
@@ -287,7 +299,11 @@ class Flow:
         if headers is not None and not isinstance(headers, Mapping):
             raise ValueError(f"headers={headers!r} must be a dict of the request's attributes")
         told = {**(headers or {}), "retries": retries}
-        id_ = self._mode.perform(found, args, kwargs, told)
+        try:
+            id_ = self._mode.perform(found, args, kwargs, told)
+        except EncodeError as exc:
+            self._explain_refusal(exc, found, args, kwargs)
+            raise
         self._raise_broken()
         # The first: in `eager` a retry runs within the attempt that asks for it.
         return next(e for e in self.history.executions() if e.id == id_)

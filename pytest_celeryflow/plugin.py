@@ -36,6 +36,8 @@ MODES = {"eager": "run_eager", "worker": "run_worker", "sim": "simulate"}
 
 #: Fixtures of pytest-django that must outlive a flow: its tasks end before their rows go.
 _DATABASES = ("transactional_db", "db")
+#: How the URL of a server begins.
+_SCHEMES = {"redis": ("redis://", "rediss://"), "rabbitmq": ("amqp://", "amqps://", "pyamqp://")}
 
 _MARKER = (
     "celeryflow(mode=None, modes=None, compare=False, ignore=(), **options): run a test that uses "
@@ -83,6 +85,13 @@ def pytest_configure(config: pytest.Config) -> None:
         _check_mode("celeryflow-mode", mode)
     for each in modes_option(config):
         _check_mode("celeryflow-modes", each)
+    for server, schemes in _SCHEMES.items():
+        url = option(config, f"{server}-url")
+        if url is not None and not url.startswith(schemes):
+            raise pytest.UsageError(
+                f"celeryflow-{server}-url: {url!r} is no URL of a server; it begins with "
+                f"{', '.join(schemes)}"
+            )
     seed(config)
 
 
@@ -229,19 +238,32 @@ def _import_app(path: str) -> Celery:
     try:
         module = importlib.import_module(module_name)
     except ImportError as exc:
-        pytest.fail(f"celeryflow_app={path!r}: {module_name!r} cannot be imported: {exc}; {hint}", pytrace=False)
+        said = f"celeryflow_app={path!r}: {module_name!r} cannot be imported: {exc}; {hint}"
+        if not _names(exc, module_name):
+            exc.add_note(said)
+            raise  # it is there, and its traceback says what is wrong with it
+    else:
+        said = ""
+    if said:
+        pytest.fail(said, pytrace=False)
     found = getattr(module, attribute or "app", None)
     from celery import Celery  # noqa: PLC0415
 
     if not isinstance(found, Celery):
         there = sorted(name for name, value in vars(module).items() if isinstance(value, Celery))
-        said = f"; apps in {module_name} are: {', '.join(there)}" if there else ""
+        others = f"; apps in {module_name} are: {', '.join(there)}" if there else ""
         pytest.fail(
             f"celeryflow_app={path!r}: {attribute or 'app'!r} in {module_name!r} is "
-            f"{'not a Celery app' if found is not None else 'missing'}{said}; {hint}",
+            f"{'not a Celery app' if found is not None else 'missing'}{others}; {hint}",
             pytrace=False,
         )
     return found
+
+
+def _names(exc: ImportError, module_name: str) -> bool:
+    """Whether it is the module itself, or a package of it, that is not there."""
+    missing = exc.name if isinstance(exc, ModuleNotFoundError) else None
+    return missing is not None and f"{module_name}.".startswith(f"{missing}.")
 
 
 @pytest.fixture

@@ -51,8 +51,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker."""
+    """Register the marker and check the options."""
     config.addinivalue_line("markers", _HELP)
+    runs, replay = _option(config, "runs"), _option(config, "replay")
+    if runs is not None and not (str(runs).isascii() and str(runs).isdigit() and int(runs) > 0):
+        raise pytest.UsageError(f"celeryflow-runs: {runs!r} is not a whole number, 1 or more")
+    if replay is not None and not replay.startswith("cf1:"):
+        raise pytest.UsageError(
+            f"celeryflow-replay: {replay!r} is not what a failed exploration prints, cf1:…"
+        )
+
+
+def _option(config: pytest.Config, name: str) -> Any:
+    given = config.getoption(f"--celeryflow-{name}")
+    return given if given is not None else (config.getini(f"celeryflow_{name}") or None)
 
 
 def is_explored(node: Any) -> bool:
@@ -111,7 +123,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     config = pyfuncitem.config
     arguments = plugin.options_of(pyfuncitem) | _told(pyfuncitem)
     for name in ("replay", "runs"):
-        given = plugin.option(config, name)
+        given = _option(config, name)
         if given is not None:
             arguments[name] = int(given) if name == "runs" else given
     arguments.setdefault("seed", plugin.seed(config))

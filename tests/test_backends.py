@@ -2,6 +2,7 @@
 
 import pytest
 from celery import chord, group
+from celery.exceptions import TimeoutError as CeleryTimeout
 
 from pytest_celeryflow import WorkflowStalled, simulate
 from pytest_celeryflow.borrow import FreshApp
@@ -42,6 +43,30 @@ def test_results_come_back(backend_app):
         assert add.delay(1, 2).get() == 3
         assert flow.run(add.s(1, 2) | add.s(3)).value == 6
         assert flow.run(group(add.s(1, 1), add.s(2, 2))).value == [2, 4]
+
+
+def test_a_reader_looks_when_there_may_be_something_to_see(backend_app, monkeypatch):
+    """Not twice a second, for an hour of virtual time, as Celery's polling backends do."""
+    add, looks = backend_app.tasks["shop.add"], []
+    with simulate(backend_app) as flow:
+        backend = backend_app.backend
+        read = backend.get_task_meta
+        monkeypatch.setattr(
+            backend, "get_task_meta", lambda *args, **kw: looks.append(args) or read(*args, **kw)
+        )
+        assert add.apply_async((1, 2), countdown=3600).get() == 3
+        assert 3600 <= flow.clock.elapsed <= 3600.5
+    assert len(looks) < 10
+
+
+def test_a_reader_with_a_timeout_waits_so_long(backend_app):
+    """A timeout is a timeout, however the backend counts it."""
+    with simulate(backend_app) as flow:
+        result = backend_app.tasks["shop.add"].apply_async((1, 2), countdown=60)
+        with pytest.raises(CeleryTimeout):
+            result.get(timeout=10)
+        assert 10 <= flow.clock.elapsed <= 10.5
+        assert result.get() == 3
 
 
 def test_failures_come_back(backend_app):

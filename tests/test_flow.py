@@ -2,6 +2,8 @@
 
 import pytest
 from celery import chain, chord, group
+from celery.result import AsyncResult
+from kombu.exceptions import EncodeError
 
 from pytest_celeryflow import (
     CeleryflowAssertionError,
@@ -132,6 +134,53 @@ def test_what_is_no_canvas_is_refused(app, context):
     """With a word on what is one."""
     with context(app) as flow, pytest.raises(ValueError, match="canvas=3 cannot be published"):
         flow.run(3)
+
+
+@EVERY
+def test_a_chain_of_nothing_is_refused(app, context):
+    """Celery publishes nothing for it, and returns no result."""
+    with context(app) as flow, pytest.raises(ValueError, match="has no task: there is nothing to"):
+        flow.run(chain(app=app))
+
+
+@EVERY
+def test_what_the_serializer_refuses_is_named(app, add, context):
+    """Whose argument it is, wherever it is in the canvas."""
+    odd = object()
+    with context(app) as flow:
+        for publish, said in (
+            (lambda: flow.run(add, 1, y=odd), "kwargs['y']"),
+            (lambda: flow.run(add.s(1, odd)), "args[1]"),
+            (lambda: flow.perform(add, odd, 1), "args[0]"),
+        ):
+            with pytest.raises(EncodeError) as refused:
+                publish()
+            assert refused.value.__notes__ == [
+                f"the serializer 'json' refuses {said}={odd!r} of shop.add"
+            ]
+
+
+@PUBLISHING
+def test_what_the_serializer_refuses_is_found_in_a_canvas(app, add, context):
+    """Wherever it is, callbacks included."""
+    odd = object()
+    for canvas, said in (
+        (group(add.s(1, 2), add.s(3, y=odd)), "kwargs['y']"),
+        (chain(add.s(1, 2), add.s(odd)), "args[0]"),
+        (add.s(1, 2).on_error(add.s(1, odd)), "args[1]"),
+    ):
+        with context(app) as flow, pytest.raises(EncodeError) as refused:
+            flow.run(canvas)
+        assert refused.value.__notes__[0].startswith(f"the serializer 'json' refuses {said}=<obj")
+
+
+@EVERY
+def test_a_result_that_nothing_will_produce(app, add, context):
+    """At once, in words, in every mode."""
+    with context(app) as flow:
+        assert flow.run(add.s(1, 2)).value == 3
+        with pytest.raises(WorkflowStalled, match="nothing will ever produce"):
+            AsyncResult("nobody", app=app).get()
 
 
 @EVERY

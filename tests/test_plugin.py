@@ -483,3 +483,49 @@ def test_every_public_name_can_be_had():
         assert getattr(pytest_celeryflow, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'simulte'"):
         pytest_celeryflow.simulte  # noqa: B018 - reading it raises
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("mode", "fast", "'fast' is not a mode; valid are eager, worker, sim*"),
+        ("modes", "sim,fast", "'fast' is not a mode; valid are eager, worker, sim*"),
+        ("redis-url", "localhost:6379", "*is no URL of a server; it begins with redis://*"),
+        ("rabbitmq-url", "redis://x", "*is no URL of a server; it begins with amqp://*"),
+        ("runs", "0", "* is not a whole number, 1 or more"),
+        ("replay", "cf2:x", "'cf2:x' is not what a failed exploration prints, cf1:*"),
+    ],
+)
+@pytest.mark.parametrize("ini", [False, True], ids=["option", "ini"])
+def test_options_and_their_ini_twins_are_checked(run, name, value, said, ini):
+    """Before the first test runs, in words."""
+    text = "\n    def test_it():\n        pass\n"
+    if ini:
+        result = run(text, ini=f"celeryflow_{name.replace('-', '_')} = {value}")
+    else:
+        result = run(text, f"--celeryflow-{name}={value}")
+    result.stderr.fnmatch_lines([f"ERROR: celeryflow-{name}: {said}"])
+
+
+@pytest.mark.parametrize(("name", "value"), [("seed", "x"), ("runs", "x"), ("lint", "loud")])
+def test_ini_twins_have_the_type_of_their_option(run, name, value):
+    """What `argparse` checks on the command line."""
+    result = run("\n    def test_it():\n        pass\n", ini=f"celeryflow_{name} = {value}")
+    result.stderr.fnmatch_lines([f"ERROR: celeryflow?{name}*'{value}' is not*"])
+
+
+def test_an_app_that_cannot_be_imported_because_of_another_module(run, pytester):
+    """Its own traceback says where; the note says who asked."""
+    pytester.makepyfile(proj_without_dep="import no_such_dependency")
+    pytester.syspathinsert()
+    result = run(
+        "\n    def test_it(celeryflow):\n        pass\n",
+        ini="celeryflow_app = proj_without_dep:app",
+    )
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*import no_such_dependency",
+            "E   celeryflow_app='proj_without_dep:app': 'proj_without_dep' cannot be imported: *",
+        ]
+    )

@@ -239,6 +239,13 @@ class Transport(virtual.Transport):
         for channel in list(self.channels):
             channel.abandon()
 
+    def verify_connection(self, connection: Any) -> bool:
+        """Whether it still is one: kombu opens another where it publishes next if it is not.
+
+        As `kombu/transport/pyamqp.py` does it; redis-py does the like by itself.
+        """
+        return not self.broken
+
     def check(self) -> None:
         """Raise a connection error when the broker cannot be reached."""
         self.broker.reached()

@@ -69,9 +69,10 @@ class EagerMode(Opening):
         __tracebackhide__ = True
         if ready():
             return True
+        waiting = f"\n\n{self.stalled()}" if self.messages() else ""
         raise WorkflowStalled(
-            "eagerly, a result is there when its task was called, or never comes\n\n"
-            + self.stalled()
+            "nothing will ever produce this result: eagerly, a result is there when its task was "
+            f"called, or never comes{waiting}"
         )
 
     def settle(self, workflow: Workflow, timeout: float | None) -> None:

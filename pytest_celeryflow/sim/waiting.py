@@ -38,14 +38,15 @@ def watch_waits(
             finally:
                 fiber.polls -= 1
             return
-        outer = world.hopeless
+        outer, patient = world.hopeless, world.patient
         world.hopeless = lambda: explain(result=result.id) if timeout is None else None
         world.waits += 1
+        world.patient = timeout is None
         try:
             yield
         finally:
             world.waits -= 1
-            world.hopeless = outer
+            world.hopeless, world.patient = outer, patient
 
     def marked_wait(result: Any, *args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True

@@ -139,6 +139,8 @@ class World:
         self.hopeless: Callable[[], str | None] = lambda: None
         #: How many waits for a result the test is in.
         self.waits = 0
+        #: It waits for one without a timeout, and may pause for as long as nothing happens.
+        self.patient = False
         #: Ask each app whether all that is left to happen leads nowhere.
         self.spinning: list[Callable[[], bool]] = []
         #: Seeds `random` and the identifiers anew.
@@ -214,6 +216,8 @@ class World:
                 "the simulation belongs to the thread that opened it; another thread cannot "
                 "wait for it. Use mode 'worker' for tests with threads of their own"
             )
+        if ready is None and deadline is not None and self.patient:
+            deadline = self._next_look(deadline)
         if self.drive(ready or _no, deadline):
             return True
         self._count_idle_waits()
@@ -222,6 +226,19 @@ class World:
             if why is not None:
                 raise WorkflowStalled(why)
         return False
+
+    def _next_look(self, deadline: int) -> int:
+        """When a reader who sleeps and looks again, in turn, will see something new.
+
+        Celery's polling backends look twice a second (`celery/backends/base.py:Backend.wait_for`),
+        7,200 times for an ETA in an hour. Between two timers nothing changes: the looks in
+        between are left out, and the rhythm is kept.
+        """
+        now, timer = self.clock.us, self._next_timer()
+        if timer is None or timer.due <= deadline or next(self.moves(), None) is not None:
+            return deadline
+        pause = max(deadline - now, 1)
+        return now + -(-(timer.due - now) // pause) * pause
 
     def _count_idle_waits(self) -> None:
         """Bound a loop of the test's own that sleeps until something is so that never will be."""

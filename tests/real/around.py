@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from uuid import uuid4
 
 from tests.real.bench import Bench, Outcome
 from tests.real.scenario import Scenario
@@ -176,6 +177,23 @@ def in_a_body(bench: Bench) -> dict[str, str]:
     return ids
 
 
+def publishing_after(bench: Bench) -> dict[str, str]:
+    """A link is published before the outage and after it, by the same process of the pool."""
+    link = bench.app.signature("real.plain", args=("return", 2), immutable=True)
+
+    def send(*args: object) -> dict[str, str]:
+        linked = link.clone().set(task_id=str(uuid4()))
+        task = bench.send("plain", *args, link=linked)
+        return {"task": task, "link": linked.id}
+
+    first = send("return", 1)
+    assert bench.rest(first["link"])
+    second = send("sleep", 2)
+    bench.started(second["task"])
+    outage(bench, "down")
+    return {**{f"{k} before": v for k, v in first.items()}, **second}
+
+
 def late_in_a_body(bench: Bench) -> dict[str, str]:
     """Likewise, with messages that are not acknowledged."""
     ids = {
@@ -258,5 +276,16 @@ AROUND = (
         {"before": replace(DONE, result="PENDING"), "after": DONE, "after, late": DONE},
     ),
     Scenario("outage in a body", in_a_body, {"early": replace(DONE, result="slept")}),
+    Scenario(
+        "outage between two publications",
+        publishing_after,
+        {
+            "task before": DONE,
+            "link before": replace(DONE, result=2),
+            "task": replace(DONE, result="slept"),
+            "link": replace(DONE, result=2),
+        },
+        concurrency=1,
+    ),
     Scenario("outage, messages held", late_in_a_body, WORKER_DIES, before=WORKER_LIVES),
 )
