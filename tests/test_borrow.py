@@ -151,3 +151,16 @@ def test_custom_call_that_calls_super_runs_once(app):
 
     with simulate(app) as flow:
         assert flow.run(me.s()).value is True
+
+
+def test_the_broker_of_an_app_whose_settings_nobody_has_read():
+    """What was given to `Celery(broker=…)` decides, used before or not."""
+    with FreshApp("unread", broker="redis://localhost:1/0", set_as_current=False) as app:
+
+        @app.task(name="unread.late")
+        def late():
+            return 1
+
+        with simulate(app, backend="memory") as flow:
+            run = flow.run(late.s().set(countdown=7200))
+            assert len(run[late]) == 2  # the visibility timeout of Redis
