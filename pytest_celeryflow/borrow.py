@@ -105,6 +105,7 @@ def check_config(config: Mapping[str, Any] | None) -> dict[str, Any]:
 
 def is_configured(app: Celery, setting: str) -> bool:
     """Whether the user gave a value for a setting, as opposed to Celery's default."""
+    app.conf.get(setting)  # an app whose settings nobody has read yet tells nothing of them (5.4)
     return bool(app.conf.value_set_for(setting)) or any(
         os.environ.get(name) for name in _ENVIRONMENT if name.lower() == f"celery_{setting}"
     )

@@ -17,6 +17,7 @@ real time.
 
 ``<!-- output of: python -m pytest_celeryflow … -->`` is what this command prints, beside the files as
 far as the page has come; ``<!-- printed -->`` is what the blocks of the module before it print.
+``<!-- passes -->`` before a console block says that its commands of pytest pass there.
 """
 
 from __future__ import annotations
@@ -30,9 +31,11 @@ from pathlib import Path
 
 __all__ = [
     "ROOT",
+    "Passes",
     "Shown",
     "files",
     "module",
+    "passing",
     "pieces",
     "settings",
     "shown",
@@ -44,7 +47,7 @@ ROOT = Path(__file__).parent.parent
 
 _BLOCK = re.compile(
     r"(?:^<!-- (?:(?P<short>first part of the )?output of: (?:pytest (?P<file>\S+)|"
-    r"(?P<command>python -m .+?))|(?P<printed>printed))"
+    r"(?P<command>python -m .+?))|(?P<printed>printed)|(?P<passes>passes))"
     r" -->\n)?^```(?P<language>\w+)\n(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
@@ -80,6 +83,19 @@ class Shown:
         return self.name.startswith("python -m ")
 
 
+@dataclass(frozen=True)
+class Passes:
+    """A command of pytest that a page says passes.
+
+    Attributes:
+        name: The command.
+        sources: The page's files, as far as it has come.
+    """
+
+    name: str
+    sources: Mapping[str, str]
+
+
 def module(page: Path) -> str:
     """The Python of a page that is in no file."""
     blocks = [b for b in _blocks(page) if b["language"] == "python" and not _NAMED.match(b["text"])]
@@ -111,6 +127,11 @@ def shown(page: Path) -> list[Shown]:
     return [item for item in _walked(page.read_text(encoding="utf-8")) if isinstance(item, Shown)]
 
 
+def passing(page: Path) -> list[Passes]:
+    """The commands of pytest that a page says pass."""
+    return [item for item in _walked(page.read_text(encoding="utf-8")) if isinstance(item, Passes)]
+
+
 def files(page: Path) -> dict[str, str]:
     """The files of a page as they are at its end, where their tests pass."""
     text = page.read_text(encoding="utf-8")
@@ -118,7 +139,7 @@ def files(page: Path) -> dict[str, str]:
     for item in _walked(text):
         if isinstance(item, Shown):
             last.pop(item.name, None)  # a failure that is not repaired
-        else:
+        elif not isinstance(item, Passes):
             last[item[0]] = item[1]
     return last
 
@@ -166,8 +187,8 @@ def _blocks(page: Path) -> Iterator[re.Match[str]]:
     return _BLOCK.finditer(page.read_text(encoding="utf-8"))
 
 
-def _walked(text: str) -> Iterator[Shown | tuple[str, str]]:
-    """Each file whenever it changes, and each failure where it is shown."""
+def _walked(text: str) -> Iterator[Shown | Passes | tuple[str, str]]:
+    """Each file whenever it changes, and each failure or command where it is shown."""
     now: dict[str, str] = {}
     for block in _BLOCK.finditer(text):
         named = _NAMED.match(block["text"])
@@ -181,6 +202,9 @@ def _walked(text: str) -> Iterator[Shown | tuple[str, str]]:
             yield Shown(block["file"], now[block["file"]], block["text"], others, short)
         elif block["command"] is not None:
             yield Shown(block["command"], "", block["text"], dict(now))
+        elif block["passes"] is not None:
+            for line in block["text"].splitlines():
+                yield Passes(line.removeprefix("$ "), dict(now))
 
 
 def _merged(old: str, new: str) -> str:

@@ -167,3 +167,16 @@ def test_settings_under_a_prefix_are_laid_over():
             assert (app.conf.task_always_eager, app.conf.task_time_limit) == (False, 5)
         assert (app.conf.broker_url, app.conf.task_time_limit) == ("redis://localhost:1", 60)
         assert app.conf.task_always_eager is True
+
+
+def test_the_broker_of_an_app_whose_settings_nobody_has_read():
+    """What was given to `Celery(broker=…)` decides, used before or not."""
+    with FreshApp("unread", broker="redis://localhost:1/0", set_as_current=False) as app:
+
+        @app.task(name="unread.late")
+        def late():
+            return 1
+
+        with simulate(app, backend="memory") as flow:
+            run = flow.run(late.s().set(countdown=7200))
+            assert len(run[late]) == 2  # the visibility timeout of Redis

@@ -19,7 +19,17 @@ import celery
 import pytest
 from celery import _state
 
-from tests.docs_pages import ROOT, files, module, pieces, settings, shown, told, written_anew
+from tests.docs_pages import (
+    ROOT,
+    files,
+    module,
+    passing,
+    pieces,
+    settings,
+    shown,
+    told,
+    written_anew,
+)
 
 DOCS = ROOT / "docs"
 PAGES = [
@@ -28,6 +38,7 @@ PAGES = [
 ]
 FAILURES = [(page, each) for page in PAGES for each in shown(page) if not each.is_command]
 COMMANDS = [(page, each) for page in PAGES for each in shown(page) if each.is_command]
+PASSING = [(page, each) for page in PAGES for each in passing(page)]
 MODULES = [page for page in PAGES if module(page)]
 FILES = [(page, name) for page in PAGES for name in files(page) if name.startswith("test_")]
 
@@ -94,6 +105,17 @@ def test_what_a_page_shows_is_what_a_command_prints(page, command, tmp_path):
     """Of `python -m pytest_celeryflow`, beside the files of the page."""
     _write(tmp_path, command.others)
     assert _printed_by(command.name, tmp_path) == command.output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("page", "command"), PASSING, ids=_titled)
+def test_what_a_page_says_passes(page, command, pytester):
+    """A command of pytest, beside the files of the page."""
+    program, *arguments = shlex.split(command.name)
+    assert program == "pytest"
+    pytester.makeini(settings(page))
+    _write(pytester.path, command.sources)
+    assert pytester.runpytest_subprocess(*QUIETLY, *arguments).ret == 0
 
 
 def _write(folder, sources):
@@ -206,8 +228,8 @@ def _printed(page):
         with tempfile.TemporaryDirectory() as folder:
             name = {} if shown.is_command else {shown.name: shown.source}
             _write(Path(folder), {**shown.others, **name, "pytest.ini": settings(page)})
-            command = shown.name if shown.is_command else shlex.join(["python", "-m", "pytest", *QUIETLY, shown.name])
-            return _printed_by(command, folder)
+            pytest_ = shlex.join(["python", "-m", "pytest", *QUIETLY, shown.name])
+            return _printed_by(shown.name if shown.is_command else pytest_, folder)
 
     return printed
 

@@ -1,7 +1,6 @@
 """The documentation as a site: its links, its references and what it must name."""
 
 import re
-import sys
 
 import pytest
 
@@ -99,18 +98,3 @@ def test_the_how_to_has_everything_that_is_compared():
     page = (DOCS / "how-to" / "compare.md").read_text(encoding="utf-8")
     assert tuple(re.findall(r'^\| `"(\w+)"` \|', page, re.MULTILINE)) == ASPECTS
     assert all(f"`{keyword}=" in page for keyword in plugin_compare.KEYWORDS)
-
-
-@pytest.mark.slow
-def test_the_site_builds_without_warnings(tmp_path):
-    """And without the network."""
-    pytest.importorskip("sphinx")
-    pytest.importorskip("sphinxcontrib.mermaid")
-    pytest.importorskip("furo")
-    import subprocess
-
-    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", DOCS, tmp_path]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
-    assert done.stderr == ""
-    built = {str(path.relative_to(tmp_path).with_suffix("")) for path in tmp_path.glob("**/*.html")}
-    assert built >= {str(page.relative_to(DOCS).with_suffix("")) for page in PAGES[1:]}

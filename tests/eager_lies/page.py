@@ -31,9 +31,9 @@ _HEAD = """\
 test that passes eagerly has shown that your functions work together; what a worker does with them
 it has not shown.
 
-Below are {count} workflows that do one thing eagerly and another in a worker. Each is run by the
-project's own tests on Celery 5.4, 5.5, 5.6 and 5.7, and its table is what
-[`compare_modes`](../how-to/compare.md) prints. The second column is mode `worker`, a real worker in
+Below are {count} workflows that do one thing eagerly and another in a worker, in Celery 5.4, 5.5, 5.6 and
+5.7. Each is a test of this project, which is run on the lowest and the newest version, and its table is
+what [`compare_modes`](../how-to/compare.md) prints with the newest. The second column is mode `worker`, a real worker in
 a thread, wherever that can show the difference; where it takes an hour, a process that is killed or
 two tasks at one moment, it is mode `sim`. The code that is named is that of Celery 5.7.
 
@@ -60,10 +60,10 @@ _CASE = """\
 
 {why}{options}
 
-Test: `pytest 'tests/eager_lies/test_eager_lies.py::test_it_differs[{name}]'`
+Celery 5.4 to 5.7: `pytest 'tests/eager_lies/test_eager_lies.py::test_it_differs[{name}]'`
 """
 
-_TABLE = re.compile(r"```text\n(.*?)\n```\n\n[^`]*`[^\n]*\n\nTest: `pytest '[^\[]+\[(\w+)\]'`", re.DOTALL)
+_TABLE = re.compile(r"```text\n(.*?)\n```\n\n[^`]*`[^\n]*\n\nCelery 5.4 to 5.7: `pytest '[^\[]+\[(\w+)\]'`", re.DOTALL)
 
 
 def written(table: Callable[[Lie], str]) -> str:
