@@ -120,7 +120,7 @@ class Channel(virtual.Channel):
     def prepare_message(
         self, body: Any, priority: int | None = None, *args: Any, **kwargs: Any
     ) -> Any:
-        """Make a message. AMQP leaves out a priority that nobody gave; virtual channels say 0."""
+        """Make a message. AMQP leaves out a priority of ``None``; virtual channels make it 0."""
         message = super().prepare_message(body, priority, *args, **kwargs)
         if priority is None and self.broker.semantics.name == "rabbitmq":
             message["properties"]["priority"] = None

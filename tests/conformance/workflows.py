@@ -5,8 +5,6 @@ A workflow is a function, because a canvas remembers the ids that it was publish
 
 from __future__ import annotations
 
-from typing import Any
-
 from celery import chain, chord, group
 from celery.exceptions import MaxRetriesExceededError
 from kombu.exceptions import EncodeError
