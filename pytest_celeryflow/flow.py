@@ -153,7 +153,7 @@ class Flow:
         workflow = recorder.workflow()
         if mode.name != "eager":
             workflow.immutable = immutable_calls(signature)
-        first = len(recorder.history)
+        first = recorder.written
         began = mode.clock.elapsed
         raised: BaseException | None = None
         result: Any = None
@@ -162,7 +162,7 @@ class Flow:
                 result = signature.apply_async(args, kwargs)
             except Exception as exc:
                 # Eagerly, a task's own failure can escape from publishing (a chain does it).
-                if not _failed_with(recorder.history[first:], exc):
+                if not _failed_with(recorder.since(first), exc):
                     self._explain_refusal(exc, signature, args, kwargs)
                     for heard in hooks.ran:
                         heard(self, signature, exc)
@@ -176,13 +176,13 @@ class Flow:
         else:
             with mode.looking():
                 if raised is None:
-                    quiet = self._kept_no_result(workflow)
+                    quiet = self._kept_no_result(workflow, first)
                     mode.catch_up(lambda: not _is_unknown(result, _state(result), quiet))
-                outcome = self._outcome(result, workflow, raised)
+                outcome = self._outcome(result, workflow, raised, first)
         elapsed = mode.clock.elapsed - began
         self._raise_broken()
         ids = set(workflow.ids)
-        history = History(e for e in recorder.history[first:] if e.id in ids)
+        history = History(e for e in recorder.since(first) if e.id in ids)
         run = Run(
             result=result,
             outcome=outcome,
@@ -219,12 +219,12 @@ class Flow:
         )
 
     def _outcome(
-        self, result: Any, workflow: Workflow, raised: BaseException | None
+        self, result: Any, workflow: Workflow, raised: BaseException | None, first: int
     ) -> Outcome:
         if raised is not None:
             return Outcome(states.FAILURE, error=raised)
         state = _state(result)
-        quiet = self._kept_no_result(workflow)
+        quiet = self._kept_no_result(workflow, first)
         if _is_unknown(result, state, quiet):
             waited = _waited_for(result, quiet)
             return Outcome(state, hung=self._mode.stalled(workflow, result=waited))
@@ -237,9 +237,9 @@ class Flow:
                 exc = exc.with_traceback(None)
             return Outcome(state, error=exc)
 
-    def _kept_no_result(self, workflow: Workflow) -> frozenset[str]:
+    def _kept_no_result(self, workflow: Workflow, first: int) -> frozenset[str]:
         """Ids of tasks that succeeded and ignore their results: to wait for one never ends."""
-        done = self.history.only("succeeded", ids=workflow.ids)
+        done = self._mode.recorder.since(first).only("succeeded", ids=workflow.ids)
         tasks = self.app.tasks
         return frozenset(
             e.id or "" for e in done if e.task in tasks and tasks[e.task].ignore_result
@@ -299,6 +299,7 @@ class Flow:
         if headers is not None and not isinstance(headers, Mapping):
             raise ValueError(f"headers={headers!r} must be a dict of the request's attributes")
         told = {**(headers or {}), "retries": retries}
+        first = self._mode.recorder.written
         try:
             id_ = self._mode.perform(found, args, kwargs, told)
         except EncodeError as exc:
@@ -306,7 +307,7 @@ class Flow:
             raise
         self._raise_broken()
         # The first: in `eager` a retry runs within the attempt that asks for it.
-        return next(e for e in self.history.executions() if e.id == id_)
+        return next(e for e in self._mode.recorder.since(first).executions() if e.id == id_)
 
     def pending(self, task: Any = None) -> list[Message]:
         """What waits in queues or for its ETA, of one task or of all."""
@@ -369,9 +370,10 @@ class Flow:
         """Assert that a task is published within the block."""
         __tracebackhide__ = True
         asked = self._enqueued(task, wanted)
-        first, found = len(self.history), []  # type: ignore[var-annotated]
+        recorder, found = self._mode.recorder, []  # type: ignore[var-annotated]
+        first = recorder.written
         yield found
-        found.extend(enqueued(self.history[first:], asked))
+        found.extend(enqueued(recorder.since(first), asked))
 
     def _enqueued(self, task: Any, wanted: Mapping[str, Any]) -> Enqueued:
         if self.mode == "eager":

@@ -287,7 +287,7 @@ class Faults:
         fault.withdraw = planned.close
         planned.enter_context(self._mode.injected(fault))
         self._planned.append(fault)
-        self._began[id(fault)] = len(self._mode.recorder.history)
+        self._began[id(fault)] = self._mode.recorder.written
         return fault
 
 

@@ -104,6 +104,16 @@ class Recorder(Books):
         with self.lock:
             return History(self._events)
 
+    @property
+    def written(self) -> int:
+        """How many events there are until now."""
+        return len(self._events)
+
+    def since(self, first: int) -> History:
+        """What happened from an event on. The history before it, however long, costs nothing."""
+        with self.lock:
+            return History(self._events[first:])
+
     def note(
         self,
         kind: str,

@@ -117,6 +117,15 @@ class Channel(virtual.Channel):
     def _queue_bind(self, *_: Any) -> None:
         """Bindings are kept by the virtual channel's own table."""
 
+    def prepare_message(
+        self, body: Any, priority: int | None = None, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Make a message. AMQP leaves out a priority of ``None``; virtual channels make it 0."""
+        message = super().prepare_message(body, priority, *args, **kwargs)
+        if priority is None and self.broker.semantics.name == "rabbitmq":
+            message["properties"]["priority"] = None
+        return message
+
     def _put(self, queue: str, message: dict[str, Any], **_: Any) -> None:
         self.connection.check()
         self.broker.publish(queue, message)

@@ -50,6 +50,8 @@ class Ledger:
         #: Names, without the prefix, of what was made on the server.
         self.queues: dict[str, None] = {}
         self.exchanges: dict[str, str] = {}
+        #: Names on the server of exchanges that go when all queues are gone.
+        self.kept: set[str] = set()
         self._bindings: dict[str, list[tuple[str, str]]] = {}
         self._waiting: dict[tuple[str, str], Stored] = {}
         self._out: dict[tuple[Hashable, Any], list[Stored]] = {}

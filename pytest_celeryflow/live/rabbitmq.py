@@ -3,7 +3,9 @@
 AMQP has neither a key prefix nor a way to make a virtual host; so every queue and exchange
 gets a prefix on its way to the server and loses it on the way back, the app's own queues
 included. A queue has ``x-expires`` besides, so that a server that lost sight of a killed test
-run forgets its queues after an hour.
+run forgets its queues after an hour. An exchange has no such thing; but it may be deleted with
+the last queue that is bound to it (``auto_delete``), and one more queue, that gets nothing,
+keeps it until then.
 
 Relies on `kombu/transport/pyamqp.py` and `amqp.Channel` as of kombu 5.3 to 5.7. Two threads
 write to the connection of a worker: the pool's acknowledge. `amqp` builds frames in one
@@ -22,10 +24,13 @@ from kombu.transport import pyamqp as base
 from pytest_celeryflow.live.bell import Bell
 from pytest_celeryflow.live.ledger import MARK, Ledger
 
-__all__ = ["SCHEME", "RabbitChannel", "RabbitTransport"]
+__all__ = ["KEEPER", "SCHEME", "RabbitChannel", "RabbitTransport"]
 
 SCHEME = "celeryflow-rabbitmq"
 TRANSPORT_ALIASES.setdefault(SCHEME, f"{__name__}:RabbitTransport")
+
+#: The queue that exchanges are bound to, without the prefix.
+KEEPER = "celeryflow-keeper"
 
 #: Milliseconds after which the server deletes a queue that nobody uses.
 _EXPIRES = 3_600_000
@@ -131,14 +136,42 @@ class RabbitChannel(base.Channel):
 
     # --- names ---
 
-    def exchange_declare(self, exchange: str, type: str, *args: Any, **kwargs: Any) -> Any:  # noqa: A002
-        """Make an exchange."""
+    def exchange_declare(
+        self,
+        exchange: str,
+        type: str,  # noqa: A002
+        passive: bool = False,
+        durable: bool = False,
+        auto_delete: bool = True,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
+        """Make an exchange, which the server deletes when it has deleted the context's queues."""
         self._ledger.exchange_declared(exchange, type)
-        return super().exchange_declare(self._name(exchange), type, *args, **kwargs)
+        name = self._name(exchange)
+        ours = name.startswith(self._ledger.prefix) and not passive
+        told = super().exchange_declare(
+            name, type, passive, durable, ours or auto_delete, *args, **kwargs
+        )
+        if ours and name not in self._ledger.kept:
+            self._ledger.kept.add(name)
+            self._keep(name)
+        return told
+
+    def _keep(self, exchange: str) -> None:
+        """Bind an exchange to a queue that gets nothing, so that it is there while that is."""
+        keeper = self._ledger.on_server(KEEPER)
+        arguments = {"x-expires": _EXPIRES, "x-max-length": 0}
+        super().queue_declare(keeper, auto_delete=False, arguments=arguments)
+        # Headers exchanges look at the arguments, all others but fanout at the key.
+        never = {"x-match": "all", KEEPER: keeper}
+        super().queue_bind(keeper, exchange, keeper, arguments=never)
 
     def exchange_delete(self, exchange: str, *args: Any, **kwargs: Any) -> Any:
         """Delete an exchange."""
-        return super().exchange_delete(self._name(exchange), *args, **kwargs)
+        name = self._name(exchange)
+        self._ledger.kept.discard(name)
+        return super().exchange_delete(name, *args, **kwargs)
 
     def exchange_bind(self, destination: str, source: str = "", *args: Any, **kwargs: Any) -> Any:
         """Bind an exchange to another."""

@@ -195,9 +195,11 @@ class _None:
 
 def _remove(url: str, ledger: Ledger) -> None:
     """Delete what was made; RabbitMQ does not mind what is gone already."""
+    from pytest_celeryflow.live.rabbitmq import KEEPER  # noqa: PLC0415 - when it is used
+
     with Connection(url, connect_timeout=PATIENCE) as connection:
         channel = connection.default_channel
-        for queue in ledger.queues:
+        for queue in (*ledger.queues, KEEPER):
             channel.queue_delete(ledger.on_server(queue))
         for exchange in ledger.exchanges:
             if not exchange.startswith("amq."):

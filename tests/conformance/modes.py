@@ -19,7 +19,7 @@ from pytest_celeryflow.faults import BrokerDown, Drop, Duplicate, Fault, Redeliv
 from tests import services
 
 from .tasks import app
-from .workflows import Workflow
+from .workflow import Workflow
 
 __all__ = ["LIVE", "REFERENCE", "SIMULATED", "Mode"]
 
@@ -34,6 +34,7 @@ class Mode:
     Attributes:
         name: The test's id.
         kind: The mode's own name, as `Fault.modes` has it.
+        broker: ``"memory"``, ``"redis"`` or ``"rabbitmq"``.
         store: Whose chord logic it has: ``"memory"``, ``"redis"`` or ``"polling"``.
         open: Opens it for a workflow; skips the test where something is missing.
         twin: The simulation that must do the same.
@@ -42,6 +43,7 @@ class Mode:
 
     name: str
     kind: str
+    broker: str
     store: str
     open: Callable[[Workflow], AbstractContextManager[Flow]]
     twin: Mode | None = None
@@ -53,7 +55,7 @@ class Mode:
     @property
     def keys(self) -> tuple[str, ...]:
         """Names under which a workflow may say that it ends otherwise here."""
-        return self.name, self.kind, self.store
+        return self.name, self.kind, self.store, f"on {self.broker}"
 
     def can(self, workflow: Workflow) -> bool:
         """Whether it can do the faults of a workflow."""
@@ -95,7 +97,7 @@ def _with_database(workflow: Workflow) -> Iterator[Flow]:
 
 
 def _sim(broker: str, backend: str) -> Mode:
-    return Mode(f"sim {broker}+{backend}", "sim", backend, partial(_simulated, broker, backend))
+    return Mode(f"sim {broker}+{backend}", "sim", broker, backend, partial(_simulated, broker, backend))
 
 
 _MEMORY = _sim("memory", "memory")
@@ -109,7 +111,7 @@ SIMULATED = [
     _REDIS,
     _RABBITMQ,
     _sim("rabbitmq", "polling"),
-    Mode("sim memory+db", "sim", "polling", _with_database),
+    Mode("sim memory+db", "sim", "memory", "polling", _with_database),
 ]
 
 # --- real ones ---
@@ -135,7 +137,7 @@ def _redis() -> str:
 
 def _live(broker: str, backend: str, twin: Mode, spared: tuple[type[Fault], ...]) -> Mode:
     opened = partial(_worker, broker, backend)
-    return Mode(f"worker {broker}+{backend}", "worker", backend, opened, twin, spared)
+    return Mode(f"worker {broker}+{backend}", "worker", broker, backend, opened, twin, spared)
 
 
 LIVE = [

@@ -15,12 +15,12 @@ from typing import Any
 
 from pytest_celeryflow import Execution, Flow, Run
 
-from .workflows import Hangs, Raises
+from .workflow import Hangs, Raises
 
 __all__ = ["Story", "Told", "differences", "promised", "tell"]
 
 _VARYING = re.compile(
-    r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|0x[0-9a-f]+|errback-\d+"
+    r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|0x[0-9a-f]+|errback-\d+|Job: \d+"
 )
 
 #: Its tries depend on time and on the result store, not on the workflow.

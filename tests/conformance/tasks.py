@@ -417,3 +417,87 @@ class InstanceState(celery.Task):
 def remembers(self, _=None):
     type(self).seen += 1
     return type(self).seen > 0
+
+
+@task
+def traced(told):
+    return told["headers"]
+
+
+@task(bind=True)
+def own_id(self):
+    return self.request.id
+
+
+@task(bind=True, max_retries=3)
+def flaky_later(self, fails):
+    if self.request.retries < fails:
+        raise self.retry(countdown=0.02)
+    return self.request.retries
+
+
+@task(bind=True)
+def revokes(self):
+    """Revoke a task that nobody published: it concerns nobody."""
+    app.control.revoke("nobody")
+    return self.name is not None
+
+
+@task(bind=True)
+def children(self):
+    """Publish two tasks and wait for both, as one must not."""
+    results = [ident.delay(n) for n in (1, 2)]
+    return [r.get(timeout=5, disable_sync_subtasks=False) for r in results]
+
+
+@task
+def length(text):
+    return len(text)
+
+
+@task(acks_late=True, reject_on_worker_lost=True)
+def late_again(x):
+    return x
+
+
+@task(bind=True, acks_late=True)
+def late_told(self, *_args):
+    return bool(self.request.delivery_info["redelivered"])
+
+
+@task(bind=True, autoretry_for=(Exception,), max_retries=3, default_retry_delay=0)
+def stubborn(self, x=None):
+    return [self.request.retries, x]
+
+
+@task(soft_time_limit=1, time_limit=2)
+def limited(x):
+    return x
+
+
+@task(bind=True, max_retries=1)
+def retries_once(self, *args):
+    if self.request.retries == 0:
+        raise self.retry(countdown=0)
+    return list(args)
+
+
+@task(acks_late=True)
+def late_collect(*args):
+    return list(args)
+
+
+@task(bind=True)
+def replaced_by_collect(self, *args):
+    return self.replace(collect.si(*args))
+
+
+@task
+def publishes(*args):
+    note.delay()
+    return list(args)
+
+
+@task(bind=True)
+def priority(self):
+    return self.request.delivery_info["priority"]

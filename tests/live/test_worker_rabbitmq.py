@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from functools import partial
 
 import pytest
@@ -10,6 +12,7 @@ from kombu import Connection, Exchange, Queue
 
 from pytest_celeryflow import run_worker
 from pytest_celeryflow.live.ledger import Ledger
+from pytest_celeryflow.live.rabbitmq import KEEPER
 from tests import services, test_worker_mode
 from tests.live.test_worker_redis import events, leaves_nothing
 from tests.test_worker_mode import *  # noqa: F403 - every test of it, on this server
@@ -99,6 +102,53 @@ def test_nothing_is_left(app, url, monkeypatch) -> None:
         with Connection(url) as connection, pytest.raises(connection.channel_errors, match="NOT_FOUND"):
             name = ledger.on_server(exchange)
             connection.default_channel.exchange_declare(name, kind, passive=True)
+
+
+KILLED = """
+import signal, sys
+from celery import Celery
+from pytest_celeryflow import run_worker
+from pytest_celeryflow.live.ledger import Ledger
+from pytest_celeryflow.live.rabbitmq import KEEPER
+
+app = Celery("killed", set_as_current=False)
+@app.task(name="add", shared=False)
+def add(x, y):
+    return x + y
+with run_worker(app, broker=sys.argv[1]) as flow:
+    assert flow.run(add.s(1, 2)).value == 3
+    add.apply_async((1, 2), queue="other")
+    ((name, ledger),) = Ledger.open.items()
+    print(*ledger.kept, sep=",", flush=True)
+    print(*map(ledger.on_server, ledger.queues), sep=",", flush=True)
+    signal.pause()
+"""
+
+
+@pytest.mark.slow
+def test_what_a_killed_test_leaves_goes_with_its_queues(url) -> None:
+    """Each queue expires, and an exchange goes with the last of them."""
+    killed = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", KILLED, url], stdout=subprocess.PIPE, text=True
+    )
+    with killed, Connection(url) as connection:
+        try:
+            exchanges, queues = (killed.stdout.readline().strip().split(",") for _ in range(2))
+        finally:
+            killed.kill()
+        assert len(exchanges) >= 2
+        prefix = exchanges[0].partition(".")[0]
+        for name in (*queues, f"{prefix}.{KEEPER}"):
+            # The same arguments as it was made with, or the server refuses.
+            channel = connection.channel()
+            length = {"x-max-length": 0} if name.endswith(KEEPER) else {}
+            arguments = {"x-expires": 3_600_000, **length}
+            durable = not name.endswith(KEEPER)
+            channel.queue_declare(name, durable=durable, auto_delete=False, arguments=arguments)
+            channel.queue_delete(name)  # as its expiry does
+        for name in exchanges:
+            with pytest.raises(connection.channel_errors, match="NOT_FOUND"):
+                connection.channel().exchange_declare(name, "direct", passive=True)
 
 
 @pytest.mark.slow

@@ -1,0 +1,377 @@
+"""Many tasks through real brokers, with interruptions: is anything lost, does anything hang?
+
+Run ``python benchmarks/soak.py [--tasks N] [--page FILE] [PLACE …]``. Prints a table; with
+``--page`` it takes the place of the one between the marks of that page. Ends with status 1 when
+a task is lost that Celery's settings keep, when a workflow hangs, or when memory grows: within
+a context beyond what its history holds, and from one context to the next.
+
+``worker`` runs workflows of a few tasks each, one after another: chains, chords, groups,
+retries. Threads cannot be killed; on RabbitMQ the connection of the worker is cut instead.
+``process`` is a real `celery worker` with a pool of two processes, killed with all of them
+(SIGKILL) in the middle of each round and started again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import platform
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from celery import chain, chord, group
+from figures.soak_tasks import app, early, late, late_total, retrying, runs_key
+from kombu.exceptions import OperationalError
+
+from pytest_celeryflow import CeleryflowError, run_worker
+from pytest_celeryflow.contexts import recent
+from pytest_celeryflow.services import (
+    Worker,
+    find_rabbitmq,
+    own_keys,
+    own_queue,
+    start_redis,
+)
+
+#: Real seconds that anything may take before it counts as hanging. kombu looks for
+#: what a killed worker held every hundred seconds (`kombu/transport/redis.py:QoS.restore_visible`),
+#: or, from 5.7 on, every ten ``unacked_restore_interval``.
+PATIENCE = 300.0
+
+#: MiB that a thousand tasks may take for good. Their history, about six events each, is half.
+PER_THOUSAND = 8.0
+
+#: MiB that the second half may take on top of the first.
+LEAK = 20.0
+
+#: Interruptions of one run.
+ROUNDS = 10
+
+#: Processes of the pool of `process`.
+POOL = 2
+
+MARKS = ("<!-- soak -->", "<!-- end of soak -->")
+
+
+@dataclass(frozen=True)
+class Row:
+    """What came of one place."""
+
+    place: str
+    tasks: int
+    interruptions: int
+    lost_late: int
+    lost_early: int
+    may_be_lost: int
+    twice: int
+    hung: int
+    seconds: float
+    memory: float
+    more: float
+
+    @property
+    def holds(self) -> bool:
+        kept = self.lost_late == self.hung == 0 and self.lost_early <= self.may_be_lost
+        return kept and self.memory <= PER_THOUSAND * self.tasks / 1000 and self.more <= LEAK
+
+    def cells(self) -> list[str]:
+        return [
+            self.place,
+            f"{self.tasks:,}",
+            str(self.interruptions),
+            str(self.lost_late),
+            f"{self.lost_early} of at most {self.may_be_lost}",
+            str(self.twice),
+            str(self.hung),
+            f"{self.tasks / self.seconds:,.0f}",
+            f"{self.memory:.0f} MiB",
+            f"{self.more:.0f} MiB",
+        ]
+
+
+HEADINGS = [
+    "place",
+    "tasks",
+    "interruptions",
+    "lost with `acks_late`",
+    "lost without",
+    "executed twice or more",
+    "hung",
+    "tasks a second",
+    "memory, first half",
+    "more, second half",
+]
+
+
+def resident() -> float:
+    """MiB of memory that this process holds."""
+    gc.collect()
+    return _resident("self")
+
+
+def _resident(pid: str) -> float:
+    pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
+    return pages * 4096 / 2**20
+
+
+# --- worker ---
+
+
+def workflows() -> Iterator[tuple[Any, Any, int]]:
+    """A canvas, what comes of it, and how many tasks it is; again and again."""
+    n = 0
+    while True:
+        n += 1
+        yield late.s(n), n, 1
+        yield chain(early.s(n), late.si(n), early.si(n)), n, 3
+        yield group(early.s(i) for i in range(5)), list(range(5)), 5
+        yield chord([late.s(i) for i in range(9)], late_total.s()), 36, 10
+        yield retrying.s(n), n, 2
+
+
+def in_worker(place: str, tasks: int, cut: bool, **where: str) -> Row:
+    """Workflows, one after another, in the mode ``worker``: twice, each half of the tasks.
+
+    What the first context held must serve the second.
+    """
+    with run_worker(app, **where) as flow:  # what is loaded once and for all
+        flow.run(chord([late.s(1)], late_total.s()))
+    told: Counter[str] = Counter()
+    began, at_first = time.perf_counter(), resident()
+    halves = [_half(place, tasks // 2, cut, where, told) for _ in range(2)]
+    seconds = time.perf_counter() - began
+    return Row(
+        place=place,
+        tasks=told["tasks"],
+        interruptions=told["cuts"],
+        lost_late=told["lost"],
+        lost_early=0,
+        may_be_lost=0,
+        twice=told["twice"],
+        hung=told["hung"],
+        seconds=seconds,
+        memory=halves[0] - at_first,
+        more=halves[1] - halves[0],
+    )
+
+
+def _half(
+    place: str, tasks: int, cut: bool, where: dict[str, str], told: Counter[str]
+) -> float:
+    """One context; the memory that is held at its end."""
+    done = 0
+    every = max(tasks * 2 // ROUNDS, 1)
+    with run_worker(app, timeout=PATIENCE, **where) as flow:
+        for canvas, value, size in workflows():
+            if done >= tasks:
+                break
+            if cut and done // every != (done + size) // every:
+                told["cuts"] += 1
+                _cut(flow)
+            run = flow.run(canvas)
+            done += len(run.executions)
+            told["hung"] += run.verdict.hung is not None
+            told["lost"] += len(run.verdict.lost)
+            told["twice"] += len(run.verdict.duplicated)
+            if run.verdict.hung is None and run.value != value:
+                raise SystemExit(f"{place}: {run!r} came to {run.value!r}, not {value!r}")
+        flow.drain()
+        told["tasks"] += done
+        held = resident()
+    recent.clear()  # what reports of pytest would refer to
+    return held
+
+
+def _cut(flow: Any) -> None:
+    """Break the connection of the worker, as a network does."""
+    flow._mode.worker.consumer.connection.connection.transport.sock.shutdown(2)
+
+
+# --- process ---
+
+
+def in_process(place: str, tasks: int, settings: dict[str, Any]) -> Row:
+    """Rounds of tasks for a real worker, which is killed in the middle of each."""
+    settings = {**settings, "broker_connection_retry_on_startup": True}
+    app.conf.update(settings)
+    app.backend.on_task_call = lambda *_: None  # it would subscribe to every result
+    ids: dict[str, list[str]] = {"early": [], "late": [], "chords": []}
+    size = tasks // ROUNDS
+    began, held = time.perf_counter(), [resident()]
+    with ExitStack() as stack:
+        worker = _started(settings)
+        stack.callback(lambda: worker.kill())  # noqa: PLW0108 - the one that runs then
+        connection = stack.enter_context(app.connection_for_read())
+        for number in range(ROUNDS):
+            _publish(size, ids)
+            _until(lambda: _size(connection) <= size // 2, f"{place}: half of a round is left")
+            worker.kill()
+            worker = _started(settings)
+            if number in (ROUNDS // 2 - 1, ROUNDS - 1):
+                held.append(resident())
+        _until(lambda: _size(connection) == 0, f"{place}: the queue is not empty")
+        _until_or_late(lambda: not _lost(ids["late"]) and not _lost(ids["chords"]))
+        try:
+            worker.stop()
+        except CeleryflowError:  # Celery sometimes hangs when it is stopped; then it was killed
+            worker.kill()
+        seconds = time.perf_counter() - began
+        late_lost, early_lost, hung = (_lost(ids[kind]) for kind in ("late", "early", "chords"))
+        twice = _twice()
+        gc.collect()  # results of chords tell the store that nobody waits for them
+    app.close()
+    return Row(
+        place=place,
+        tasks=sum(map(len, ids.values())) + len(ids["chords"]) * 9,
+        interruptions=ROUNDS,
+        lost_late=late_lost,
+        lost_early=early_lost,
+        may_be_lost=ROUNDS * POOL,
+        twice=twice,
+        hung=hung,
+        seconds=seconds,
+        memory=held[1] - held[0],
+        more=held[2] - held[1],
+    )
+
+
+def _twice() -> int:
+    """How many tasks were executed more than once."""
+    counted = app.backend.client.hvals(runs_key(app.backend))
+    return sum(int(times) > 1 for times in counted)
+
+
+def _started(settings: dict[str, Any]) -> Worker:
+    worker = Worker("figures.soak_tasks:app", config=settings, concurrency=POOL)
+    worker.start()
+    return worker
+
+
+def _publish(count: int, ids: dict[str, list[str]]) -> None:
+    """A round: chords of ten late tasks for a fifth of it, the rest half and half."""
+    with app.producer_pool.acquire(block=True) as producer:
+        for n in range(count * 2 // 5):
+            ids["early"].append(early.apply_async((n,), producer=producer).id)
+            ids["late"].append(late.apply_async((n,), producer=producer).id)
+    for _ in range(count // 50):
+        canvas = chord([late.s(i) for i in range(9)], late_total.s())
+        ids["chords"].append(canvas.apply_async().id)
+
+
+def _size(connection: Any) -> int:
+    channel = connection.default_channel
+    try:
+        return int(channel.queue_declare(app.conf.task_default_queue, passive=True).message_count)
+    except (*connection.channel_errors, OperationalError):
+        return 0
+
+
+def _until(done: Callable[[], bool], what: str) -> None:
+    limit = time.monotonic() + PATIENCE
+    while not done():
+        if time.monotonic() > limit:
+            raise SystemExit(f"{what} after {PATIENCE:g} s")
+        time.sleep(0.1)
+
+
+def _until_or_late(done: Callable[[], bool]) -> None:
+    """The same, but what never comes is counted instead."""
+    with suppress(SystemExit):
+        _until(done, "")
+
+
+def _lost(ids: list[str]) -> int:
+    """How many have no result."""
+    client, key = app.backend.client, app.backend.get_key_for_task
+    found = 0
+    for start in range(0, len(ids), 500):
+        found += sum(v is None for v in client.mget([key(i) for i in ids[start : start + 500]]))
+    return found
+
+
+# --- places ---
+
+
+def _worker_memory(tasks: int) -> Row:
+    return in_worker("`worker`, memory", tasks, cut=False)
+
+
+def _worker_redis(tasks: int) -> Row:
+    url = start_redis().url
+    return in_worker("`worker`, Redis", tasks, cut=False, broker=url, backend=url)
+
+
+def _worker_rabbitmq(tasks: int) -> Row:
+    return in_worker("`worker`, RabbitMQ", tasks, cut=True, broker=find_rabbitmq().url)
+
+
+def _process_redis(tasks: int) -> Row:
+    with own_keys(start_redis()) as settings:
+        # Or what a killed worker held would come back after an hour, looked for each 100 s.
+        sooner = {"visibility_timeout": 5, "unacked_restore_interval": 1}
+        options = {**settings["broker_transport_options"], **sooner}
+        return in_process("`process`, Redis", tasks, {**settings, "broker_transport_options": options})
+
+
+def _process_rabbitmq(tasks: int) -> Row:
+    with own_keys(start_redis()) as keys, own_queue(find_rabbitmq()) as settings:
+        stored = {k: v for k, v in keys.items() if k.startswith("result_")}
+        return in_process("`process`, RabbitMQ", tasks, {**stored, **settings})
+
+
+PLACES = {
+    "worker-memory": _worker_memory,
+    "worker-redis": _worker_redis,
+    "worker-rabbitmq": _worker_rabbitmq,
+    "process-redis": _process_redis,
+    "process-rabbitmq": _process_rabbitmq,
+}
+
+
+def table(rows: list[Row], command: str) -> str:
+    """The table in Markdown, with where it comes from."""
+    lines = ["| " + " | ".join(HEADINGS) + " |", "|" + "---|" * len(HEADINGS)]
+    lines += ["| " + " | ".join(row.cells()) + " |" for row in rows]
+    versions = ", ".join(f"{name} {version(name)}" for name in ("celery", "kombu", "redis"))
+    versions = f"Python {platform.python_version()}, {versions}"
+    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    lines += [
+        "",
+        f"`{command}` on {machine}, {versions}.",
+    ]
+    return "\n".join(lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("places", nargs="*", choices=[*PLACES, []], help="default: all")
+    parser.add_argument("--tasks", type=int, default=20_000, help="in each place")
+    parser.add_argument("--page", type=Path, help="write the table into this page")
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # let private servers end
+    rows = []
+    for name in options.places or PLACES:
+        print(f"soaking: {name} …", file=sys.stderr, flush=True)
+        rows.append(PLACES[name](options.tasks))
+        print(f"  {dict(zip(HEADINGS, rows[-1].cells(), strict=True))}", file=sys.stderr, flush=True)
+    command = " ".join(["python benchmarks/soak.py", f"--tasks {options.tasks}", *options.places])
+    said = table(rows, command)
+    print(said)
+    if options.page is not None:
+        text = options.page.read_text(encoding="utf-8")
+        start, end = text.index(MARKS[0]) + len(MARKS[0]), text.index(MARKS[1])
+        options.page.write_text(f"{text[:start]}\n\n{said}\n\n{text[end:]}", encoding="utf-8")
+    return int(not all(row.holds for row in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
