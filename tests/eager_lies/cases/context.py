@@ -116,7 +116,7 @@ def ignored_result(app: Celery):
     title="A member that ignores its result counts",
     eager="The chord's body is given the value.",
     worker="The header can never be put together; with the key-value logic the chord fails.",
-    why="`celery/backends/base.py:KeyValueStoreMixin.on_chord_part_return` joins what was stored",
+    why="`celery/backends/base.py:BaseKeyValueStoreBackend.on_chord_part_return` joins what was stored",
     differs=("value", "exception", "executions of count"),
     against="sim",
     options={"backend": "memory"},

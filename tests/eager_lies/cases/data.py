@@ -146,7 +146,7 @@ def pickled(app: Celery):
     title="`chunks` are given a signature",
     eager="The task that maps is given the signature object, and tuples.",
     worker="It is given a dict, and lists: its message went through JSON.",
-    why="`celery/canvas.py:_chunks.group` makes members that are applied without a message",
+    why="`celery/canvas.py:chunks.group` makes members that are applied without a message",
     differs=("arguments of starmap",),
 )
 def chunks(app: Celery):
