@@ -62,7 +62,7 @@ def expires(app: Celery):
     title="There is no rate limit",
     eager="Three calls take no time.",
     worker="One a minute, as the task says.",
-    why="`celery/worker/consumer/consumer.py:Consumer.bucket_for_task` is a worker's",
+    why="`celery/worker/consumer/consumer.py:Consumer._limit_task` is a worker's",
     differs=("elapsed",),
     against="sim",
 )
