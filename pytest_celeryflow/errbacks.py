@@ -10,20 +10,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from celery import Celery
 from celery.app.task import Context
 from celery.canvas import Signature
 from celery.utils.threads import get_ident
 
-from pytest_celeryflow.recorder import Recorder
-
 __all__ = ["errbacks_recorded"]
 
 
+class Calls(Protocol):
+    """Who is told: the recorder, or whoever tells it from another process."""
+
+    def called_in_place(
+        self, errback: Any, failed: str, call: Any, args: tuple[Any, ...], kwargs: Any
+    ) -> Any:
+        """Call an errback, and record it; what it returns."""
+
+
 @contextmanager
-def errbacks_recorded(app: Celery, recorder: Recorder) -> Iterator[None]:
+def errbacks_recorded(app: Celery, recorder: Calls) -> Iterator[None]:
     """Record what an app's backend calls in place when a task fails."""
     backend = app.backend
     call_errbacks, call = backend._call_task_errbacks, Signature.__call__
