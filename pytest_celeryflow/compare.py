@@ -10,7 +10,7 @@ from typing import Any
 from celery import Celery
 from celery.canvas import Signature
 
-from pytest_celeryflow.contexts import run_eager, run_worker, simulate
+from pytest_celeryflow.contexts import run_eager, run_process, run_worker, simulate
 from pytest_celeryflow.durations import duration
 from pytest_celeryflow.errors import WorkflowStalled
 from pytest_celeryflow.flow import Flow
@@ -21,6 +21,7 @@ __all__ = ["Comparison", "Difference", "compare_modes"]
 _MODES: dict[str, Callable[..., Any]] = {
     "eager": run_eager,
     "worker": run_worker,
+    "process": run_process,
     "sim": simulate,
 }
 
@@ -123,7 +124,7 @@ def compare_modes(
     Args:
         app: The app.
         workflow: A canvas, or a function without arguments that makes one.
-        modes: Some of ``"eager"``, ``"worker"``, ``"sim"``, at least two.
+        modes: Some of ``"eager"``, ``"worker"``, ``"process"``, ``"sim"``, at least two.
         options: Mode -> further arguments of its context manager.
 
     Raises:

@@ -26,12 +26,20 @@ if TYPE_CHECKING:
     from pytest_celeryflow.flow import Flow
 
 #: Mode -> the context manager that opens it, by name in `pytest_celeryflow`.
-MODES = {"eager": "run_eager", "worker": "run_worker", "sim": "simulate"}
+MODES = {
+    "eager": "run_eager",
+    "worker": "run_worker",
+    "process": "run_process",
+    "sim": "simulate",
+}
+
+#: What a context manager calls the app.
+_APP = ("app", "app_path")
 
 _MARKER = (
     "celeryflow(mode=None, modes=None, **options): run a test that uses the fixture `celeryflow` "
     f"in a mode ({', '.join(MODES)}) or, parametrised, in several; options are those of "
-    "simulate(), run_worker() and run_eager()."
+    "simulate(), run_worker(), run_process() and run_eager()."
 )
 
 
@@ -116,7 +124,7 @@ def _context(mode: str) -> Callable[..., Any]:
 
 
 def _accepts(mode: str) -> list[str]:
-    return [name for name in inspect.signature(_context(mode)).parameters if name != "app"]
+    return [name for name in inspect.signature(_context(mode)).parameters if name not in _APP]
 
 
 def _keywords() -> list[str]:
@@ -243,6 +251,12 @@ def celeryflow_worker(request: pytest.FixtureRequest, celeryflow_app: Celery) ->
 
 
 @pytest.fixture
+def celeryflow_process(request: pytest.FixtureRequest, celeryflow_app: Celery) -> Iterator[Flow]:
+    """A `Flow` in mode ``process``."""
+    yield from _opened("process", celeryflow_app, request, _marked(request.node))
+
+
+@pytest.fixture
 def celeryflow_sim(request: pytest.FixtureRequest, celeryflow_app: Celery) -> Iterator[Flow]:
     """A `Flow` in mode ``sim``."""
     yield from _opened("sim", celeryflow_app, request, _marked(request.node))
@@ -265,6 +279,8 @@ def _opened(
         options.setdefault("seed", seed(request.config))
     else:
         for place in ("broker", "backend"):
+            if mode == "process":
+                options.setdefault(place, "redis")
             if options.get(place) in ("redis", "rabbitmq"):
                 url = option(request.config, f"{options[place]}-url")
                 options[place] = url or options[place]
@@ -288,6 +304,10 @@ def _missing(reason: str) -> NoReturn:
 
 
 # --- the report ---
+
+#: Lines of a worker's output that are shown, the last ones.
+_OUTPUT = 60
+
 
 
 def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
@@ -344,5 +364,8 @@ def pytest_runtest_makereport(
                 flow_text += f"\n\nreproduce: pytest {item.nodeid!r} --celeryflow-seed {given}"
             if flow_text not in report.longreprtext:
                 report.sections.append((f"celeryflow: what happened in mode {flow.mode}", flow_text))
+            for name, output in flow.outputs().items():
+                shown = "\n".join(output.splitlines()[-_OUTPUT:]) or "(nothing)"
+                report.sections.append((f"celeryflow: output of worker {name}", shown))
         pytest_runtest_setup(item)
     return report

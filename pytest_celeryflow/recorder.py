@@ -134,6 +134,11 @@ class Recorder(Books):
             observer(event)
         return event
 
+    def now(self) -> dict[str, float]:
+        """The present, as `returned` of an event's details: seconds, and the next event."""
+        with self.lock:
+            return {"at": round(self._elapsed(), 6), "number": len(self._events)}
+
     def label(self, id: str, task: str | None) -> str:  # noqa: A002
         """The short name of a task that is the same from run to run."""
         known = self._labels.get(id)

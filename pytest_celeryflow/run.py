@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
 from pytest_celeryflow.errors import CeleryflowError, WorkflowStalled
-from pytest_celeryflow.history import Execution, History
+from pytest_celeryflow.history import Event, Execution, History
 from pytest_celeryflow.report.timeline import timeline
 
 if TYPE_CHECKING:
@@ -295,7 +295,7 @@ class Run:
         start = min(e.started_at for e in second)
         if any(e.finished_at is None or e.finished_at > start for e in first):
             return False
-        order = {(e.kind, e.execution): e.number for e in self.history if e.execution}
+        order = {(e.kind, e.execution): _place(e) for e in self.history if e.execution}
         begin = min(n for (k, x), n in order.items() if k == "started" and self._is(x, second))
         return all(n < begin for (k, x), n in order.items() if self._is(x, first))
 
@@ -337,14 +337,14 @@ class Run:
         execution = self._numbers().get(number or 0)
         return execution is not None and any(execution is e for e in runs)
 
-    def _spans(self, task: Any) -> list[tuple[int, int]]:
+    def _spans(self, task: Any) -> list[tuple[float, float]]:
         """From and to of each execution, as positions in the history."""
         runs, numbers = self._executed(task), self._numbers()
         mine = {n for n, e in numbers.items() if any(e is r for r in runs)}
-        spans: dict[int, list[int]] = {}
+        spans: dict[int, list[float]] = {}
         for event in self.history:
             if event.execution in mine:
-                spans.setdefault(event.execution or 0, []).append(event.number)
+                spans.setdefault(event.execution or 0, []).append(_place(event))
         end = self.history[-1].number + 1
         closed = {n for n in mine if numbers[n].finished_at is not None}
         return [(at[0], at[-1] if n in closed else end) for n, at in spans.items()]
@@ -352,6 +352,12 @@ class Run:
     def __repr__(self) -> str:
         times = len(self._executions)
         return f"<Run {self.state}: {times} executions in {self.elapsed:g} s>"
+
+
+def _place(event: Event) -> float:
+    """Where in the history an event belongs: a return is told later than what came of it."""
+    returned = event.details.get("returned")
+    return event.number if returned is None else returned["number"] - 0.5
 
 
 _FINISHED = frozenset({"succeeded", "failed", "ignored", "rejected", "revoked", "expired"})

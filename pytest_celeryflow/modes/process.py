@@ -164,6 +164,7 @@ class ProcessMode(RemoteMode):
     def _ready(self, who: Who) -> None:
         self._mains[who[0]] = who[1]
         for queue in self._more_queues:
+            self.broker.soon(queue)
             self._answering.order(*who, {"consume": queue})
 
     def _consume_too(self, queue: str) -> None:
@@ -183,6 +184,7 @@ class ProcessMode(RemoteMode):
 
     def _gone(self, name: str) -> str:
         self._answering.forget(name)
+        self._planned.forget(name)
         self._mains.pop(name, None)
         return self._by_name[name].ended()
 
@@ -240,7 +242,7 @@ class ProcessMode(RemoteMode):
         """Whether a worker has lost its broker, and may find it again."""
         if not self.outages.end:
             return False
-        consuming = {who[0] for who in self._hearing.consuming()}
+        consuming = self._hearing.consuming
         return any(w.state != "down" and w.name not in consuming for w in self.worker_processes)
 
     @property

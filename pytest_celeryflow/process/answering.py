@@ -12,7 +12,7 @@ from pytest_celeryflow.process.questions import read_message, write_message
 
 __all__ = ["Answering"]
 
-#: Real seconds that somebody who is about to connect may take.
+#: Real seconds that a line may take to carry a message.
 _PATIENCE = 10.0
 
 
@@ -22,7 +22,7 @@ class Answering:
     def __init__(self) -> None:
         self.secret = secrets.token_hex(16)
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self._listener.settimeout(_PATIENCE)
+        self._listener.setblocking(False)
         self.port = int(self._listener.getsockname()[1])
         self._lines: dict[tuple[str, str, int], socket.socket] = {}
         self._lock = threading.Lock()
@@ -38,7 +38,7 @@ class Answering:
     def _write(self, name: tuple[str, str, int], message: dict[str, Any]) -> None:
         with self._lock, suppress(OSError):
             while name not in self._lines:
-                self._accept()
+                self._accept()  # BlockingIOError: it is gone, and its line was forgotten
             write_message(self._lines[name], message)
 
     def _accept(self) -> None:

@@ -61,11 +61,17 @@ class Hearing:
         #: Processes that were told to die -> where, in words.
         self.doomed: dict[Who, str] = {}
         #: Ids of tasks that a pool has accepted, and whether they are acknowledged late.
-        self.accepted: dict[str, bool] = {}
+        self._accepts: dict[str, bool] = {}
+        #: How often a message of a task was settled, and how often when a pool took it last.
+        self._settled_of: Counter[str] = Counter()
+        self._settled_then: dict[str, int] = {}
+        #: Workers that consume all their queues: those that are up and have not lost the broker.
+        self.consuming: set[str] = set()
         #: What went wrong in here; whoever waits raises it.
         self.failed: BaseException | None = None
         self._at: dict[str, Who] = {}
         self._outcomes: dict[tuple[str, Who], tuple[str, dict[str, Packed]]] = {}
+        self._returns: dict[tuple[str, Who], dict[str, float]] = {}
         self._jobs: dict[str, Counter[str]] = {}
         self._limits: set[str] = set()
         self._channels: dict[Who, dict[str, None]] = {}
@@ -111,19 +117,18 @@ class Hearing:
             failed, self.failed = self.failed, None
             raise CeleryflowError(f"what a worker told could not be taken down: {failed!r}") from failed
 
-    def consuming(self) -> set[Who]:
-        """Who consumes a queue now."""
-        consumers = self._ledger.all_consumers()
-        return {who for who, names in list(self._channels.items()) if consumers & names.keys()}
-
     # --- messages ---
 
     def _passing(self, who: Who, by: str | None, what: str, args: Any, more: Any) -> None:
+        if what == "gone" and args[0] in self._ledger.all_consumers():
+            self.consuming.discard(who[0])
         place = _CHANNEL_AT.get(what)
         if place is not None:
             self._channels.setdefault(who, {})[args[place]] = None
+        message = self._ledger.held_by(*args[:2]) if what == "settled" else None
         getattr(self._ledger, what)(*args, **more)
-        if what == "settled":
+        if message is not None and message.task_id is not None:
+            self._settled_of[message.task_id] += 1
             self.moved()
 
     def _ask(self, who: Who, by: str | None, topic: str, **fields: Any) -> None:
@@ -151,10 +156,17 @@ class Hearing:
         self._recorder.left(who)
         self._outcomes.pop((id, who), None)
 
+    def _returned(self, who: Who, by: str | None, id: str) -> None:  # noqa: A002
+        """A body has returned. What follows it may begin before its result is stored."""
+        self._returns[id, who] = self._recorder.now()
+
     def _outcome(
         self, who: Who, by: str | None, kind: str, task: str, id: str, details: dict[str, Packed]  # noqa: A002
     ) -> None:
         told = {name: value.value() for name, value in details.items()}
+        returned = self._returns.pop((id, who), None)
+        if kind == "succeeded" and returned is not None:
+            told["returned"] = returned
         self._recorder.ended(kind, task, id, who, **told)
 
     def _stored(
@@ -191,14 +203,22 @@ class Hearing:
 
     def _job(self, who: Who, by: str | None, task: str, id: str) -> None:  # noqa: A002
         self._jobs.setdefault(who[0], Counter())[id] += 1
-        self.accepted.pop(id, None)
+        self._accepts.pop(id, None)
+        self._settled_then[id] = self._settled_of[id]
         self._recorder.job_submitted(id)
 
     def _accepted(
         self, who: Who, by: str | None, task: str, id: str, late: bool, process: int  # noqa: A002
     ) -> None:
-        self.accepted[id] = late
+        self._accepts[id] = late
         self.moved()
+
+    def is_accepted(self, id: str) -> bool:  # noqa: A002
+        """Whether a task was accepted by the pool that has it, and acknowledged unless late."""
+        late = self._accepts.get(id)
+        if late is None:
+            return False
+        return late or self._settled_of[id] > self._settled_then[id]
 
     def _over(self, who: Who, by: str | None, task: str, id: str) -> None:  # noqa: A002
         at = self._at.get(id)
@@ -236,10 +256,12 @@ class Hearing:
 
     def _ready(self, who: Who, by: str | None) -> None:
         self.ready(who)
+        self.consuming.add(who[0])
 
     def _gone(self, who: Who, by: str | None) -> None:
         """A worker is gone, with whatever it was doing."""
         worker = who[0]
+        self.consuming.discard(worker)
         why = self.gone(worker)
         for id_, task in self._recorder.unfinished(worker):
             self._is_lost(task, id_, self._at.get(id_, who), f"{worker} {why}")

@@ -4,8 +4,8 @@ The faults themselves stay here, so that each is counted once whichever process 
 and none is forgotten with a process that it kills. The worker asks where it is, and is told
 what to do there (`process.points`, `process.passing`).
 
-An answer is held back in one case: a task whose process asks before its body, while a crash
-is planned, goes on when the worker has accepted it, and acknowledged it unless ``acks_late``.
+An answer is held back in one case: a process that is about to begin a task, while a crash is
+planned, goes on when the worker has accepted it, and acknowledged it unless ``acks_late``.
 Process and main process do these two things side by side, and a crash between them would be
 another one from run to run.
 """
@@ -117,8 +117,8 @@ class Planned:
             file.flush()
             self.interest = os.dup(file.fileno())
         self._shared = mmap.mmap(self.interest, 1)
-        #: Questions that wait until the task is accepted: its id -> how to go on.
-        self._held: dict[str, Callable[[], None]] = {}
+        #: Questions that wait until the task is accepted: its id, who asks -> how to go on.
+        self._held: dict[tuple[str, Who], Callable[[], None]] = {}
         hearing.asked, hearing.moved = self._asked, self._let_go
 
     def close(self) -> None:
@@ -175,29 +175,32 @@ class Planned:
                 raise
             self._answering.answer(*who, message)
 
-        before_body = topic == "point" and told["point"] == CrashPoint.AFTER_ACK.name
-        if before_body and not self._is_accepted(told["id"]):
-            self._held[told["id"]] = answer
+        if topic == "begin" and not self._is_accepted(told["id"]):
+            self._held[told["id"], who] = answer
         else:
             answer()
 
     def _is_accepted(self, id_: str) -> bool:
         if not any(isinstance(fault, Crash) for fault in self._faults):
             return True
-        late = self._hearing.accepted.get(id_)
-        if late is None:
-            return False
-        return late or not any(message.task_id == id_ for message in self._ledger.out())
+        return self._hearing.is_accepted(id_)
 
     def _let_go(self) -> None:
-        for id_ in [id_ for id_ in self._held if self._is_accepted(id_)]:
-            self._held.pop(id_)()
+        for asked in [asked for asked in self._held if self._is_accepted(asked[0])]:
+            self._held.pop(asked)()
+
+    def forget(self, worker: str) -> None:
+        """A worker is gone: nobody waits for these answers."""
+        self._held = {a: answer for a, answer in self._held.items() if a[1][0] != worker}
 
     def _struck(self, fault: Fault, task: str | None, id_: str | None, **told: Any) -> bool:
         if not fault.concerns(task) or not fault.strikes():
             return False
         self._recorder.note("fault", task=task, id=id_, reason=str(fault), **told)
         return True
+
+    def _at_begin(self, who: Who, by: str | None, id: str) -> dict[str, Any]:  # noqa: A002
+        return {}
 
     def _at_point(self, who: Who, by: str | None, point: str, task: str, id: str) -> dict[str, Any]:  # noqa: A002
         at = CrashPoint[point]

@@ -81,7 +81,7 @@ class Points:
                 self._lasting.enter_context(self._bodies.wrapped(task, around))
 
     def _around_body(
-        self, task: Any, body: Callable[..., Any], *args: Any, **kwargs: Any
+        self, task: Any, body: Callable[..., Any], /, *args: Any, **kwargs: Any
     ) -> Any:
         assert self.telling is not None
         id_ = task.request.id
@@ -97,6 +97,7 @@ class Points:
         for order in orders:
             call = partial(self._carried_out, order, call)
         result = call()
+        self._questions.tell("returned", id=id_)
         self.reach(CrashPoint.BEFORE_CALLBACKS, task.name, id_)
         return result
 
@@ -233,7 +234,7 @@ def _lay_around(owner: Any, name: str, around: Callable[..., Any]) -> None:
     """Lay a function around a method of a class; it is given the method first."""
     method = getattr(owner, name)
 
-    def laid(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def laid(self: Any, /, *args: Any, **kwargs: Any) -> Any:
         return around(method, self, *args, **kwargs)
 
     setattr(owner, name, laid)

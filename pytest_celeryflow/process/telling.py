@@ -21,7 +21,7 @@ from celery.concurrency.prefork import TaskPool
 from celery.exceptions import TimeLimitExceeded
 
 from pytest_celeryflow.faults import CrashPoint
-from pytest_celeryflow.process.questions import Questions
+from pytest_celeryflow.process.questions import Interest, Questions
 from pytest_celeryflow.process.values import packed
 
 __all__ = ["Telling"]
@@ -90,6 +90,8 @@ class Telling:
             return
         if self.in_pool:
             self.job = task_id
+            if self._questions.wanted(Interest.POINT):
+                self._questions.ask("begin", id=task_id)
         request = sender.request
         info = request.delivery_info or {}
         self._questions.tell(
