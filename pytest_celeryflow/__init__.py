@@ -1,4 +1,4 @@
-"""Test Celery workflows eagerly, on a real in-process worker, and in a simulation.
+"""Test Celery workflows eagerly, on real workers in and beside the process, and in a simulation.
 
 Importing this package costs next to nothing: a public name is loaded, with what it needs,
 when it is first used (PEP 562). Neither celery, kombu, hypothesis, freezegun nor greenlet
@@ -14,7 +14,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from pytest_celeryflow.compare import Comparison, compare_modes
-    from pytest_celeryflow.contexts import run_eager, run_worker, simulate
+    from pytest_celeryflow.contexts import run_eager, run_process, run_worker, simulate
     from pytest_celeryflow.errors import (
         CeleryflowAssertionError,
         CeleryflowError,
@@ -73,6 +73,7 @@ _HOME = {
     "lint": "lint",
     "repeated": "shape",
     "run_eager": "contexts",
+    "run_process": "contexts",
     "run_worker": "contexts",
     "shape": "shape",
     "simulate": "contexts",
@@ -108,6 +109,7 @@ __all__ = [
     "lint",
     "repeated",
     "run_eager",
+    "run_process",
     "run_worker",
     "shape",
     "simulate",

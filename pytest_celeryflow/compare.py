@@ -9,7 +9,7 @@ from typing import Any
 from celery import Celery
 from celery.canvas import Signature
 
-from pytest_celeryflow.contexts import run_eager, run_worker, simulate
+from pytest_celeryflow.contexts import run_eager, run_process, run_worker, simulate
 from pytest_celeryflow.databases import rolled_back
 from pytest_celeryflow.run import Run
 from pytest_celeryflow.seen import (
@@ -26,6 +26,7 @@ __all__ = ["Comparison", "Difference", "compare_modes", "compared", "observed"]
 _MODES: dict[str, Callable[..., Any]] = {
     "eager": run_eager,
     "worker": run_worker,
+    "process": run_process,
     "sim": simulate,
 }
 
@@ -83,7 +84,7 @@ def compare_modes(
     Args:
         app: The app.
         workflow: A canvas, or a function without arguments that makes one.
-        modes: Some of ``"eager"``, ``"worker"``, ``"sim"``, at least two.
+        modes: Some of ``"eager"``, ``"worker"``, ``"process"``, ``"sim"``, at least two.
         options: Mode -> further arguments of its context manager.
         ignore: What may differ: ``"value"``, ``"state"``, ``"exception"``, ``"raised"``,
             ``"executions"``, ``"retries"``, ``"errbacks"``, ``"arguments"``, ``"order"``,

@@ -1,4 +1,4 @@
-"""`simulate`, `run_worker`, `run_eager`: check the arguments, then open a mode with a flow."""
+"""`simulate`, `run_worker`, `run_process`, `run_eager`: check the arguments, then open a mode with a flow."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ from pytest_celeryflow.flow import Flow
 from pytest_celeryflow.modes.protocol import Mode
 from pytest_celeryflow.results.select import BACKENDS
 from pytest_celeryflow.services import ServiceMissing, find_rabbitmq, find_redis
+from pytest_celeryflow.services.worker import check_json
 
 #: How a server's URL begins.
 _URLS = {"redis": ("redis://", "rediss://"), "rabbitmq": ("amqp://", "amqps://", "pyamqp://")}
 
-__all__ = ["opened", "recent", "run_eager", "run_worker", "simulate"]
+__all__ = ["opened", "recent", "run_eager", "run_process", "run_worker", "simulate"]
 
 #: The flow that was opened last, after those that were open when it was; for reports.
 recent: list[Flow] = []
@@ -211,6 +212,79 @@ def _server(name: str, value: Any, valid: Sequence[str]) -> None:
         f"{name}={value!r} is not one of {', '.join(map(repr, valid))}, nor a URL that begins "
         f"with {', '.join(schemes)}"
     )
+
+
+@contextmanager
+def run_process(
+    app_path: str | Celery,
+    *,
+    workers: int = 1,
+    concurrency: int = 2,
+    broker: str = "redis",
+    backend: str = "redis",
+    config: Mapping[str, Any] | None = None,
+    queues: Sequence[str] | None = None,
+    timeout: float = 30.0,
+) -> Iterator[Flow]:
+    """Run real workers in processes of their own: ``celery worker`` with its prefork pool.
+
+    The app is imported by each worker, and by this process, where it is borrowed. Nothing is
+    left afterwards: the workers are killed, and what bears the test's name on the servers is
+    removed. What is still running then is cut off; `Flow.drain` waits for it.
+
+    Args:
+        app_path: Where the app is, as for ``celery -A``: ``"module:attribute"`` or a module.
+            Or an app that is an attribute of a module which can be imported.
+        workers: How many workers there are.
+        concurrency: How many processes the pool of each has.
+        broker: ``"redis"`` or ``"rabbitmq"``, a server that is found or started
+            (`services.find_redis`, `services.find_rabbitmq`); or the URL of one. The test
+            keeps to a name space of its own there.
+        backend: ``"redis"`` or the URL of a Redis, likewise.
+        config: Settings to lay over the app's, by Celery's lower-case names; values as JSON
+            has them.
+        queues: As for `simulate`.
+        timeout: The most real seconds that anything waits which names no timeout itself.
+
+    Yields:
+        The flow.
+
+    Raises:
+        TypeError: ``app_path`` is neither a path nor an app.
+        ValueError: An argument is not valid; the message lists what is.
+        CeleryflowError: A worker did not come up; with its output.
+        ServiceMissing: There is no such server, or it does not answer.
+
+    Example:
+        >>> with run_process("shop.celery:app") as flow:  # doctest: +SKIP
+        ...     flow.run(charge.s("A-1")).value
+        'A-1 paid'
+    """
+    from pytest_celeryflow.process.finding import found  # noqa: PLC0415 - loaded when used
+
+    _at_least_one(workers=workers, concurrency=concurrency)
+    _server("broker", broker, ["redis", "rabbitmq"])
+    _server("backend", backend, ["redis"])
+    settings = check_config(config)
+    check_json(settings)
+    bound = seconds(timeout, argument="timeout")
+    path, app = found(app_path)
+    server, store = _found(broker), _found(backend)
+    from pytest_celeryflow.modes.process import ProcessMode  # noqa: PLC0415 - needs the servers
+
+    mode = ProcessMode(
+        app,
+        path,
+        workers=workers,
+        concurrency=concurrency,
+        broker=server,
+        store=store,
+        config=settings,
+        queues=queues,
+        timeout=bound,
+    )
+    with _flow(mode) as flow:
+        yield flow
 
 
 @contextmanager

@@ -31,6 +31,7 @@ from celery.worker.consumer import consumer
 __all__ = [
     "Controller",
     "build",
+    "consume_too",
     "django_fixup_elsewhere",
     "django_fixup_resting",
     "warnings_not_raised",
@@ -195,3 +196,20 @@ def _is_method_of(entry: Any, *owners: str) -> bool:
     receiver = entry[1]
     target = receiver() if isinstance(receiver, weakref.ReferenceType) else receiver
     return type(getattr(target, "__self__", None)).__name__ in owners
+
+
+def consume_too(consumer: Any, queue: str, *, connected: bool) -> None:
+    """Let a worker consume a queue that was not among its own, now or when it is back.
+
+    Args:
+        consumer: The worker's `celery.worker.consumer.Consumer`.
+        queue: Name of the queue.
+        connected: Whether it has a connection now; on the next one it consumes all queues
+            that are selected (`celery/app/amqp.py:AMQP.TaskConsumer`).
+    """
+    if connected:
+        consumer.add_task_queue(queue)
+    elif queue not in consumer.app.amqp.queues:
+        consumer.app.amqp.queues.select_add(
+            queue, exchange=queue, exchange_type="direct", routing_key=queue
+        )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from celery import Celery
 from celery.app.task import Context
@@ -18,13 +18,20 @@ from celery.backends.base import Backend
 from celery.canvas import Signature
 from celery.utils.threads import get_ident
 
-from pytest_celeryflow.recorder import Recorder
-
 __all__ = ["errbacks_recorded"]
 
 
+class Calls(Protocol):
+    """Who is told: the recorder, or whoever tells it from another process."""
+
+    def called_in_place(
+        self, errback: Any, failed: str, call: Any, args: tuple[Any, ...], kwargs: Any
+    ) -> Any:
+        """Call an errback, and record it; what it returns."""
+
+
 @contextmanager
-def errbacks_recorded(app: Celery, recorder: Recorder) -> Iterator[None]:
+def errbacks_recorded(app: Celery, recorder: Calls) -> Iterator[None]:
     """Record what an app's backends call in place when a task fails.
 
     Each thread can have a backend of its own (`Celery.backend`), so the class is changed.

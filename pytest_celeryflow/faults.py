@@ -171,7 +171,7 @@ class Fail(Fault):
     """The body raises."""
 
     name = "fail"
-    modes = ("eager", "worker", "sim")
+    modes = ("eager", "worker", "process", "sim")
 
     exc: BaseException | type[BaseException]
     when: Literal["before", "after"] = "before"
@@ -185,7 +185,7 @@ class Delay(Fault):
     """The body takes longer."""
 
     name = "delay"
-    modes = ("eager", "worker", "sim")
+    modes = ("eager", "worker", "process", "sim")
 
     seconds: float
 
@@ -198,7 +198,7 @@ class Hang(Fault):
     """The body never goes on by itself."""
 
     name = "hang"
-    modes = ("sim",)
+    modes = ("process", "sim")
     why = "a thread that hangs cannot be stopped"
 
 
@@ -207,7 +207,7 @@ class Crash(Fault):
     """A process is killed."""
 
     name = "crash"
-    modes = ("sim",)
+    modes = ("process", "sim")
     why = "a thread cannot be killed"
 
     at: CrashPoint
@@ -224,7 +224,7 @@ class Duplicate(Fault):
     """The broker has the message twice."""
 
     name = "duplicate"
-    modes = ("worker", "sim")
+    modes = ("worker", "process", "sim")
 
 
 @dataclass(eq=False, kw_only=True)
@@ -232,7 +232,7 @@ class Drop(Fault):
     """The message is lost on its way to the broker."""
 
     name = "drop"
-    modes = ("worker", "sim")
+    modes = ("worker", "process", "sim")
 
 
 @dataclass(eq=False, kw_only=True)
@@ -240,7 +240,7 @@ class Redeliver(Fault):
     """The acknowledgement is lost, and the broker delivers again."""
 
     name = "redeliver"
-    modes = ("worker", "sim")
+    modes = ("worker", "process", "sim")
 
 
 @dataclass(eq=False, kw_only=True)
@@ -248,7 +248,7 @@ class BrokerDown(Fault):
     """The broker cannot be reached."""
 
     name = "broker.down"
-    modes = ("worker", "sim")
+    modes = ("worker", "process", "sim")
 
     times: int | None = None
     for_: float | None = None
@@ -262,7 +262,7 @@ class BackendDown(Fault):
     """The result store cannot be reached."""
 
     name = "backend.down"
-    modes = ("worker", "sim")
+    modes = ("worker", "process", "sim")
 
     times: int | None = None
     for_: float | None = None
@@ -276,7 +276,7 @@ class BackendFail(Fault):
     """One operation of the result store fails."""
 
     name = "backend.fail"
-    modes = ("worker", "sim")
+    modes = ("worker", "process", "sim")
 
     op: str = "store_result"
 

@@ -32,6 +32,7 @@ from pytest_celeryflow.stub import Stub
 from pytest_celeryflow.wiring import immutable_calls
 
 if TYPE_CHECKING:
+    from pytest_celeryflow.process.worker import WorkerProcess
     from pytest_celeryflow.sim.beat import Beat
 
 __all__ = ["Flow"]
@@ -49,7 +50,7 @@ class Flow:
 
     Attributes:
         app: The app under test, lent out for as long as the flow is open.
-        mode: ``"eager"``, ``"worker"`` or ``"sim"``.
+        mode: ``"eager"``, ``"worker"``, ``"process"`` or ``"sim"``.
     """
 
     def __init__(self, mode: Mode) -> None:
@@ -104,6 +105,35 @@ class Flow:
         if self._beat is None:
             self._beat = Beat(self._mode)
         return self._beat
+
+    @property
+    def workers(self) -> list[WorkerProcess]:
+        """The worker processes of mode ``process``, to stop, kill, pause and start.
+
+        Raises:
+            CeleryflowError: The mode has none.
+        """
+        workers: list[WorkerProcess] | None = getattr(self._mode, "worker_processes", None)
+        if workers is None:
+            raise CeleryflowError(
+                f"mode {self.mode!r} has no worker processes to stop or kill; mode 'process' has. "
+                "In mode 'sim', flow.faults.crash(task, at=…, kills='worker') kills a worker"
+            )
+        return workers
+
+    @property
+    def worker(self) -> WorkerProcess:
+        """The first of `workers`: ``flow.worker.kill()``.
+
+        Raises:
+            CeleryflowError: The mode has none.
+        """
+        return self.workers[0]
+
+    def outputs(self) -> dict[str, str]:
+        """What worker processes have written, by their names; empty in modes without any."""
+        outputs = getattr(self._mode, "outputs", None)
+        return outputs() if outputs is not None else {}
 
     def report(self, said: str = "") -> str:
         """What happened, what still waits, and hints, for a failure report.

@@ -38,7 +38,9 @@ def ends(history: History) -> dict[int, int]:
         if event.kind == "started" and event.id is not None:
             begun.setdefault(event.id, event.number)
         elif event.execution is not None and event.kind in ENDINGS:
-            found.setdefault(event.execution, event.number)
+            # A pool process tells of a return later than of what came of it.
+            returned = event.details.get("returned") or {}
+            found.setdefault(event.execution, returned.get("number", event.number))
             if event.kind == "succeeded" and event.id is not None:
                 succeeded.setdefault(event.id, []).append(event.execution)
     for cause, follower in _pairs(history):

@@ -107,7 +107,7 @@ class Event:
 
 #: Details that differ between two runs that did the same: they name ids or real moments.
 VOLATILE = frozenset(
-    {"parent", "root", "group", "eta", "expires", "to", "reply_to", "headers", "wiring"}
+    {"parent", "root", "group", "eta", "expires", "to", "reply_to", "headers", "wiring", "returned"}
 )
 
 
@@ -128,7 +128,8 @@ class Execution:
         retries: How many retries came before (``task.request.retries``).
         redelivered: Whether the broker had delivered the message before.
         started_at: Seconds since the history began.
-        finished_at: Likewise, or ``None`` when it had not ended.
+        finished_at: Likewise, or ``None`` when it had not ended. In mode ``process``, where its
+            end is told later than what came of it, when the body returned.
         worker: Name of the worker, or ``None`` in ``eager``.
         parent: Id of the task that published this one, or ``None``.
         root: Id of the first task of the workflow.
@@ -269,7 +270,7 @@ def _execution(begun: Event, ended: Event | None) -> Execution:
         retries=told.get("retries", 0),
         redelivered=told.get("redelivered", False),
         started_at=begun.at,
-        finished_at=ended.at if ended is not None else None,
+        finished_at=outcome.get("returned", {}).get("at", ended.at) if ended is not None else None,
         worker=begun.worker,
         parent=told.get("parent"),
         root=told.get("root"),

@@ -32,7 +32,15 @@ if TYPE_CHECKING:
     from pytest_celeryflow.flow import Flow
 
 #: Mode -> the context manager that opens it, by name in `pytest_celeryflow`.
-MODES = {"eager": "run_eager", "worker": "run_worker", "sim": "simulate"}
+MODES = {
+    "eager": "run_eager",
+    "worker": "run_worker",
+    "process": "run_process",
+    "sim": "simulate",
+}
+
+#: What a context manager calls the app.
+_APP = ("app", "app_path")
 
 #: Fixtures of pytest-django that must outlive a flow: its tasks end before their rows go.
 _DATABASES = ("transactional_db", "db")
@@ -43,7 +51,7 @@ _MARKER = (
     "celeryflow(mode=None, modes=None, compare=False, ignore=(), **options): run a test that uses "
     f"the fixture `celeryflow` in a mode ({', '.join(MODES)}) or, parametrised, in several; "
     "compare=True runs it once in each, and fails if they differ in what is not in ignore; "
-    "options are those of simulate(), run_worker() and run_eager()."
+    "options are those of simulate(), run_worker(), run_process() and run_eager()."
 )
 
 
@@ -146,7 +154,7 @@ def _context(mode: str) -> Callable[..., Any]:
 
 
 def _accepts(mode: str) -> list[str]:
-    return [name for name in inspect.signature(_context(mode)).parameters if name != "app"]
+    return [name for name in inspect.signature(_context(mode)).parameters if name not in _APP]
 
 
 def _keywords() -> list[str]:
@@ -290,6 +298,12 @@ def celeryflow_worker(request: pytest.FixtureRequest, celeryflow_app: Celery) ->
 
 
 @pytest.fixture
+def celeryflow_process(request: pytest.FixtureRequest, celeryflow_app: Celery) -> Iterator[Flow]:
+    """A `Flow` in mode ``process``."""
+    yield from opened("process", celeryflow_app, request, marked(request.node))
+
+
+@pytest.fixture
 def celeryflow_sim(request: pytest.FixtureRequest, celeryflow_app: Celery) -> Iterator[Flow]:
     """A `Flow` in mode ``sim``."""
     yield from opened("sim", celeryflow_app, request, marked(request.node))
@@ -323,6 +337,8 @@ def opened(
         options.setdefault("seed", seed(request.config))
     else:
         for place in ("broker", "backend"):
+            if mode == "process":
+                options.setdefault(place, "redis")
             if options.get(place) in ("redis", "rabbitmq"):
                 url = option(request.config, f"{options[place]}-url")
                 options[place] = url or options[place]
@@ -346,6 +362,10 @@ def _missing(reason: str) -> NoReturn:
 
 
 # --- the report ---
+
+#: Lines of a worker's output that are shown, the last ones.
+_OUTPUT = 60
+
 
 
 def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
@@ -411,5 +431,8 @@ def pytest_runtest_makereport(
                 flow_text += f"\n\nreproduce: pytest {item.nodeid!r} --celeryflow-seed {given}"
             if not _says(report, flow_text):
                 report.sections.append((f"celeryflow: what happened in mode {flow.mode}", flow_text))
+            for name, output in flow.outputs().items():
+                shown = "\n".join(output.splitlines()[-_OUTPUT:]) or "(nothing)"
+                report.sections.append((f"celeryflow: output of worker {name}", shown))
         pytest_runtest_setup(item)
     return report

@@ -11,7 +11,7 @@ in its final form; signals do not tell its queue or its priority.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -144,6 +144,11 @@ class Recorder(Books):
             observer(event)
         return event
 
+    def now(self) -> dict[str, float]:
+        """The present, as `returned` of an event's details: seconds, and the next event."""
+        with self.lock:
+            return {"at": round(self._elapsed(), 6), "number": len(self._events)}
+
     def label(self, id: str, task: str | None) -> str:  # noqa: A002
         """The short name of a task that is the same from run to run."""
         known = self._labels.get(id)
@@ -152,6 +157,11 @@ class Recorder(Books):
             self._per_name[short] += 1
             known = self._labels[id] = f"{short}#{self._per_name[short]}"
         return known
+
+    def task_of(self, id: str) -> str | None:  # noqa: A002
+        """Name of the task with this id, if it has been published or executed."""
+        with self.lock:
+            return next((e.task for e in reversed(self._events) if e.id == id), None)
 
     def workflow(self) -> Workflow:
         """A new workflow with nothing in it."""
@@ -291,27 +301,12 @@ class Recorder(Books):
         if not self._mine(sender):
             return
         request = sender.request
-        with self.lock:
-            self.executions += 1
-            self._vain_unlocks = self._vain_unlocks + 1 if sender.name == _UNLOCK else 0
-            number = self.executions
-            self._running.setdefault(get_ident(), []).append((task_id, number))
-            self._open.setdefault(task_id, []).append(number)
-            self._begun[number] = (self._where(), sender.name)
-            self._attempts[task_id] += 1
-            if self._attempts[task_id] > MAX_ATTEMPTS and sender.name != _UNLOCK:
-                self.endless = task_id
-            if task_id not in self._labels:  # never published: called eagerly
-                self._place(task_id, request.parent_id, request.root_id)
-            workflow = self._workflow_of.get(task_id)
-            if workflow is not None:
-                workflow.executions += 1
         info = request.delivery_info or {}
-        self.note(
-            "started",
-            task=sender.name,
-            id=task_id,
-            execution=number,
+        self.began(
+            sender.name,
+            task_id,
+            get_ident(),
+            self._where(),
             args=tuple(args or ()),
             kwargs=dict(kwargs or {}),
             retries=request.retries or 0,
@@ -320,18 +315,56 @@ class Recorder(Books):
             root=request.root_id,
         )
 
+    def began(
+        self,
+        task: str,
+        id: str,  # noqa: A002
+        who: Any,
+        worker: str | None,
+        **details: Any,
+    ) -> None:
+        """An execution begins.
+
+        Args:
+            task: Name of the task.
+            id: Its id.
+            who: Identifies the thread, greenlet or process that carries it out.
+            worker: Name of the worker.
+            details: ``args``, ``kwargs``, ``retries``, ``redelivered``, ``parent``, ``root``.
+        """
+        with self.lock:
+            self.executions += 1
+            self._vain_unlocks = self._vain_unlocks + 1 if task == _UNLOCK else 0
+            number = self.executions
+            self._running.setdefault(who, []).append((id, number))
+            self._open.setdefault(id, []).append(number)
+            self._begun[number] = (worker, task)
+            self._attempts[id] += 1
+            if self._attempts[id] > MAX_ATTEMPTS and task != _UNLOCK:
+                self.endless = id
+            if id not in self._labels:  # never published: called eagerly
+                self._place(id, details["parent"], details["root"])
+            workflow = self._workflow_of.get(id)
+            if workflow is not None:
+                workflow.executions += 1
+        self.note("started", task=task, id=id, execution=number, worker=worker, **details)
+
     def _on_postrun(self, sender: Any, task_id: str, state: Any = None, **details: Any) -> None:
         if not self._mine(sender):
             return
         if state in ("IGNORED", "REJECTED"):
             reason = details.get("retval")
             self._end(state.lower(), sender, task_id, error=reason)
+        self.left(get_ident())
+
+    def left(self, who: Any) -> None:
+        """A thread, greenlet or process is done with what it began last."""
         with self.lock:
-            stack = self._running.get(get_ident())
+            stack = self._running.get(who)
             if stack:
                 stack.pop()
                 if not stack:
-                    del self._running[get_ident()]
+                    del self._running[who]
 
     def _on_success(self, sender: Any, result: Any = None, **_: Any) -> None:
         if self._mine(sender):
@@ -390,24 +423,10 @@ class Recorder(Books):
         failed. Its first and last arguments, the failed task's request and the text of the
         traceback, are recorded by name only.
         """
-        with self.lock:
-            self.executions += 1
-            number = self.executions
-            id_ = f"{failed}/errback-{number}"
-            where = self._where()
-            workflow = self._workflow_of.get(failed)
-            if workflow is None:  # the body of a chord that fails before it is published
-                running = self._running.get(get_ident())
-                workflow = self._workflow_of.get(running[-1][0]) if running else None
-            if workflow is not None:
-                self.adopt(id_, workflow)
-                workflow.executions += 1
         request, exc, _, *more = args
-        of = self._labels.get(failed, failed)
-        told = (Opaque(f"<request of {of}>"), exc, Opaque("<traceback>"), *more)
-        about = {"task": errback.task, "id": id_, "execution": number, "worker": where}
-        parent = {"parent": failed, "root": request.root_id, "retries": 0}
-        self.note("started", **about, args=told, kwargs=dict(kwargs), **parent)
+        about = self.errback_began(
+            errback.task, failed, self._where(), exc, more, dict(kwargs), request.root_id
+        )
         try:
             result = call(errback, *args, **kwargs)
         except Exception as error:
@@ -416,12 +435,53 @@ class Recorder(Books):
         self.note("succeeded", **about, result=result)
         return result
 
-    def _end(self, kind: str, sender: Any, id: str, **details: Any) -> None:  # noqa: A002
-        self._finish(kind, sender.name, id, **details)
-
-    def _finish(self, kind: str, task: str, id: str, **details: Any) -> None:  # noqa: A002
+    def errback_began(
+        self,
+        task: str,
+        failed: str,
+        worker: str | None,
+        exc: Any,
+        more: Sequence[Any],
+        kwargs: dict[str, Any],
+        root: str | None,
+        who: Any = None,
+    ) -> dict[str, Any]:
+        """An errback is called as a function; what its end is to be noted with."""
         with self.lock:
-            number = self._which(id)
+            self.executions += 1
+            number = self.executions
+            id_ = f"{failed}/errback-{number}"
+            workflow = self._workflow_of.get(failed)
+            if workflow is None:  # the body of a chord that fails before it is published
+                running = self._running.get(get_ident() if who is None else who)
+                workflow = self._workflow_of.get(running[-1][0]) if running else None
+            if workflow is not None:
+                self.adopt(id_, workflow)
+                workflow.executions += 1
+        of = self._labels.get(failed, failed)
+        told = (Opaque(f"<request of {of}>"), exc, Opaque("<traceback>"), *more)
+        about: dict[str, Any] = {
+            "task": task, "id": id_, "execution": number, "worker": worker
+        }  # fmt: skip
+        parent: dict[str, Any] = {"parent": failed, "root": root, "retries": 0}
+        self.note("started", **about, args=told, kwargs=kwargs, **parent)
+        return about
+
+    def _end(self, kind: str, sender: Any, id: str, **details: Any) -> None:  # noqa: A002
+        self.ended(kind, sender.name, id, None, **details)
+
+    def ended(self, kind: str, task: str, id: str, who: Any, **details: Any) -> None:  # noqa: A002
+        """An execution ends.
+
+        Args:
+            kind: How: one of `KINDS`.
+            task: Name of the task.
+            id: Its id.
+            who: As for `began`; ``None``: the caller.
+            details: What else is known.
+        """
+        with self.lock:
+            number = self._which(id, who)
             worker = self._begun[number][0] if number is not None else None
         self.note(kind, task=task, id=id, execution=number, worker=worker, **details)
 
@@ -470,6 +530,13 @@ class Recorder(Books):
         with self.lock:
             opened = self._open.get(id, ())
             return any(i == id and n in opened for i, n in self._running.get(who, ()))
+
+    def unfinished(self, worker: str) -> list[tuple[str, str]]:
+        """Id and task of each execution in a worker that has not ended, oldest first."""
+        with self.lock:
+            numbers = {n: i for i, opened in self._open.items() for n in opened}
+            begun = {n: self._begun[n] for n in sorted(numbers)}
+            return [(numbers[n], task) for n, (where, task) in begun.items() if where == worker]
 
     def running(self) -> list[tuple[str, str, str | None]]:
         """Label, task and worker of each execution that has not ended, oldest first."""

@@ -10,11 +10,13 @@ from typing import Any
 from pytest_celeryflow.durations import seconds
 from pytest_celeryflow.errors import CeleryflowAssertionError
 
-__all__ = ["Stub"]
+__all__ = ["Step", "Stub"]
 
 
 @dataclass(slots=True)
-class _Step:
+class Step:
+    """What one call does: wait, then raise or return."""
+
     delay: float = 0.0
     value: Any = None
     error: BaseException | type[BaseException] | None = None
@@ -28,8 +30,8 @@ class Stub:
 
     def __init__(self, task: Any) -> None:
         self._task = task
-        self._steps: list[_Step] = []
-        self._open = _Step()
+        self._steps: list[Step] = []
+        self._open = Step()
         self._said = False
         #: The arguments of each call.
         self.calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
@@ -66,19 +68,23 @@ class Stub:
 
     def _close(self) -> Stub:
         self._steps.append(self._open)
-        self._open = _Step()
+        self._open = Step()
         return self
 
     def __call__(self, _: Any, *args: Any, **kwargs: Any) -> Any:
         """Do what the stub was told, instead of the body (`injection.bodies.Wrapper`)."""
-        self.calls.append((args, kwargs))
-        steps = self._steps or [self._open]
-        step = steps[min(len(self.calls), len(steps)) - 1]
+        step = self.called(args, kwargs)
         if step.delay:
             time.sleep(step.delay)
         if step.error is not None:
             raise step.error
         return step.value
+
+    def called(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step:
+        """Count a call; what is to be done at it."""
+        self.calls.append((args, kwargs))
+        steps = self._steps or [self._open]
+        return steps[min(len(self.calls), len(steps)) - 1]
 
     def check(self) -> None:
         """Fail if it was never called.

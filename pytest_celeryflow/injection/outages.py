@@ -14,14 +14,14 @@ from pytest_celeryflow.faults import OPERATIONS, BackendDown, BackendFail, Broke
 from pytest_celeryflow.recorder import Recorder
 from pytest_celeryflow.results.values import Values
 
-__all__ = ["BrokerOutages", "Later", "StoreOutages", "laid_around"]
+__all__ = ["METHODS", "BrokerOutages", "Later", "StoreOutages", "laid_around"]
 
 #: Calls something after some seconds of the mode's time.
 Later = Callable[[float, Callable[[], Any]], Any]
 
 #: Operation of a result backend -> the method that does it, inside of what
 #: ``result_backend_always_retry`` tries again (`celery/backends/base.py:Backend.store_result`).
-_METHODS = {
+METHODS = {
     "store_result": "_store_result",
     "get_task_meta": "_get_task_meta_for",
     "forget": "_forget",
@@ -131,7 +131,7 @@ class StoreOutages:
 
     @contextmanager
     def _laid_around(self, op: str, fault: Fault) -> Iterator[None]:
-        name = _METHODS.get(op, op)
+        name = METHODS.get(op, op)
         if not hasattr(self._backend, name):  # rpc:// has no inner one
             name = op
 

@@ -55,6 +55,7 @@ class Ledger:
         self._bindings: dict[str, list[tuple[str, str]]] = {}
         self._waiting: dict[tuple[str, str], Stored] = {}
         self._out: dict[tuple[Hashable, Any], list[Stored]] = {}
+        self._orphans: dict[tuple[str, str], Stored] = {}
         self._consumers: dict[str, list[Hashable]] = {}
         self._numbers = count(1)
 
@@ -86,6 +87,11 @@ class Ledger:
         with self.lock:
             return list(self._consumers.get(queue, ()))
 
+    def all_consumers(self) -> set[Hashable]:
+        """Who consumes any queue."""
+        with self.lock:
+            return {channel for channels in self._consumers.values() for channel in channels}
+
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Nothing: a server delivers when it likes."""
@@ -102,7 +108,21 @@ class Ledger:
         """The name that the app knows."""
         return name.removeprefix(self.prefix)
 
+    # --- what channels ask ---
+
+    def copies(self, mark: str) -> list[str]:
+        """The marks under which a message leaves: one, unless somebody tampers with it."""
+        return [mark]
+
+    def loses_ack(self, channel: Hashable, tag: Any) -> bool:
+        """Whether an acknowledgement is lost: then the message is given back instead."""
+        return False
+
     # --- what channels tell ---
+
+    def queue_declared(self, queue: str) -> None:
+        """A queue is there."""
+        self.queues[queue] = None
 
     def exchange_declared(self, exchange: str, kind: str) -> None:
         """An exchange is there."""
@@ -135,13 +155,15 @@ class Ledger:
             if channel in consumers:
                 consumers.remove(channel)
 
-    def publishing(self, exchange: str, key: str, raw: Raw) -> tuple[str, list[Stored]]:
+    def publishing(
+        self, exchange: str, key: str, raw: Raw, mark: str | None = None
+    ) -> tuple[str, list[Stored]]:
         """A message is about to leave; its mark, and what there will be of it.
 
         Told before it leaves: the worker may have it before the publisher goes on.
         """
         with self.lock:
-            mark, stored = f"{next(self._numbers)}", []
+            mark, stored = mark or f"{next(self._numbers)}", []
             for queue in self._targets(exchange, key):
                 message = Stored(raw, queue, next(self._numbers))
                 self.watcher.published(message)
@@ -169,7 +191,7 @@ class Ledger:
         with self.lock:
             message = self._waiting.pop((mark, queue), None)
             if message is None:
-                message = self._again(mark, queue)
+                message = self._restored(mark, queue) or self._again(mark, queue)
             if message is None:
                 return
             self.watcher.delivered(message)
@@ -178,6 +200,14 @@ class Ledger:
                 return
             message.raw.setdefault("mark", mark)
             self._out.setdefault((channel, tag), []).append(message)
+
+    def _restored(self, mark: str, queue: str) -> Stored | None:
+        """One whose consumer died with it, and that the server has given back."""
+        message = self._orphans.pop((mark, queue), None)
+        if message is not None:
+            message.orphaned, message.redelivered = False, True
+            self.watcher.returned(message)
+        return message
 
     def _again(self, mark: str, queue: str) -> Stored | None:
         """One that is out already: its visibility timed out, and the server gave it back."""
@@ -212,6 +242,42 @@ class Ledger:
             for owner, tag in [key for key in self._out if key[0] == channel]:
                 for message in self._out.pop((owner, tag)):
                     self._put_back(message)
+
+    def marked(self, mark: str) -> list[Stored]:
+        """What waits under a mark, in one queue or several."""
+        with self.lock:
+            return [message for (known, _), message in self._waiting.items() if known == mark]
+
+    def doubled(self, mark: str) -> str:
+        """A message leaves twice; the mark of the second."""
+        with self.lock:
+            second = f"{mark}-twice"
+            for message in self.marked(mark):
+                twin = Stored(message.raw, message.queue, next(self._numbers))
+                twin.told = message.told
+                self._waiting[second, message.queue] = twin
+                self.watcher.duplicated(twin)
+            return second
+
+    def held_by(self, channel: Hashable, tag: Any) -> Stored | None:
+        """The message of a delivery that is not acknowledged."""
+        with self.lock:
+            messages = self._out.get((channel, tag))
+            return messages[0] if messages else None
+
+    def died(self, channel: Hashable) -> None:
+        """A channel's process is gone, and the server does not know: it still counts as out."""
+        with self.lock:
+            for owner, tag in [key for key in self._out if key[0] == channel]:
+                for message in self._out.pop((owner, tag)):
+                    message.orphaned = True
+                    self._orphans[message.raw["mark"], message.queue] = message
+            self.gone(channel)
+
+    def orphans(self) -> list[Stored]:
+        """What was out to somebody who is gone, and the server has not given back yet."""
+        with self.lock:
+            return sorted(self._orphans.values(), key=lambda message: message.number)
 
     def _put_back(self, message: Stored) -> None:
         message.redelivered = True

@@ -67,14 +67,19 @@ class RabbitChannel(base.Channel):
             },
         }
         mark, stored = self._ledger.publishing(exchange, routing_key, raw)
-        if stored:
-            msg.properties["application_headers"] = {**headers, MARK: mark}
         key = routing_key if exchange else self._name(routing_key)
         try:
-            return self._send(msg, self._name(exchange), key, *args, **kwargs)
+            if not stored:
+                return self._send(msg, self._name(exchange), key, *args, **kwargs)
+            result = None
+            for each in self._ledger.copies(mark):
+                msg.properties["application_headers"] = {**headers, MARK: each}
+                result = self._send(msg, self._name(exchange), key, *args, **kwargs)
         except BaseException:
             self._ledger.not_sent(mark)
             raise
+        else:
+            return result
 
     def basic_consume(
         self, queue: str = "", consumer_tag: str = "", *args: Any, callback: Any = None, **kwargs: Any
@@ -109,6 +114,8 @@ class RabbitChannel(base.Channel):
 
     def basic_ack(self, delivery_tag: int, *args: Any, **kwargs: Any) -> Any:
         """Acknowledge."""
+        if self._ledger.loses_ack(self, delivery_tag):
+            return self.basic_reject(delivery_tag, True)
         with self._turn:
             result = super().basic_ack(delivery_tag, *args, **kwargs)
         self._ledger.settled(self, delivery_tag, "acked")
@@ -185,7 +192,7 @@ class RabbitChannel(base.Channel):
         """Make a queue."""
         if queue:
             if not kwargs.get("exclusive"):  # one that is goes with its connection
-                self._ledger.queues[queue] = None
+                self._ledger.queue_declared(queue)
             arguments = {"x-expires": _EXPIRES, **(arguments or {})}
         told = super().queue_declare(self._name(queue), *args, arguments=arguments, **kwargs)
         return told._replace(queue=self._ledger.here(told.queue)) if told is not None else None

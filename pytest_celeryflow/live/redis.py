@@ -18,23 +18,18 @@ from kombu.utils.eventio import READ
 from pytest_celeryflow.live.bell import Bell
 from pytest_celeryflow.live.ledger import MARK, Ledger
 
-__all__ = ["SCHEME", "RedisChannel", "RedisTransport"]
+__all__ = ["SCHEME", "RedisChannel", "RedisTransport", "ToldRedisChannel"]
 
 SCHEME = "celeryflow-redis"
 TRANSPORT_ALIASES.setdefault(SCHEME, f"{__name__}:RedisTransport")
 
 
-class RedisChannel(base.Channel):
-    """kombu's channel, telling the ledger."""
+class ToldRedisChannel(base.Channel):
+    """kombu's channel, telling the ledger what passes."""
 
-    def __init__(self, connection: RedisTransport, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, connection: Any, *args: Any, **kwargs: Any) -> None:
         self._ledger = connection.ledger
-        self._bell = connection.bell
-        #: The connection that waits in BRPOP, and what the server calls it.
-        self._waiting_as: tuple[Any, int] = (None, 0)
         super().__init__(connection, *args, **kwargs)
-
-    # --- what passes ---
 
     def basic_publish(
         self, message: dict[str, Any], exchange: str = "", routing_key: str = "", **kwargs: Any
@@ -49,10 +44,13 @@ class RedisChannel(base.Channel):
             "properties": {**properties, "delivery_info": info},
         }
         mark, stored = self._ledger.publishing(exchange, routing_key, raw)
-        if stored:
-            message = {**message, "headers": {**headers, MARK: mark}}
-        try:
+        if not stored:
             return super().basic_publish(message, exchange, routing_key, **kwargs)
+        try:
+            for each in self._ledger.copies(mark):
+                # kombu encodes the body and gives a tag, in place.
+                marked = {**message, "headers": {**headers, MARK: each}, "properties": {**properties}}
+                super().basic_publish(marked, exchange, routing_key, **kwargs)
         except BaseException:
             self._ledger.not_sent(mark)
             raise
@@ -69,8 +67,7 @@ class RedisChannel(base.Channel):
             return callback(message)
 
         self._ledger.consumes(queue, self)
-        super().basic_consume(queue, no_ack, delivered, consumer_tag, **kwargs)
-        self.unblock()  # it waits for the queues that it knew
+        return super().basic_consume(queue, no_ack, delivered, consumer_tag, **kwargs)
 
     def basic_cancel(self, consumer_tag: str) -> Any:
         """Stop consuming."""
@@ -80,10 +77,12 @@ class RedisChannel(base.Channel):
         return super().basic_cancel(consumer_tag)
 
     def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:
-        """Acknowledge; the loop may have room for another message now."""
+        """Acknowledge."""
+        if self._ledger.loses_ack(self, delivery_tag):
+            self.basic_reject(delivery_tag, requeue=True)
+            return
         super().basic_ack(delivery_tag, multiple)
         self._ledger.settled(self, delivery_tag, "acked")
-        self._bell.ring()
 
     def basic_reject(self, delivery_tag: str, requeue: bool = False) -> None:
         """Reject, or give back."""
@@ -92,7 +91,6 @@ class RedisChannel(base.Channel):
         super().basic_reject(delivery_tag, requeue)
         if not requeue:
             self._ledger.settled(self, delivery_tag, "rejected")
-        self._bell.ring()
 
     def exchange_declare(self, exchange: str | None = None, type: str = "direct", **kwargs: Any) -> Any:  # noqa: A002
         """Make an exchange."""
@@ -118,7 +116,37 @@ class RedisChannel(base.Channel):
         self._ledger.purged(queue)
         return size
 
-    # --- waiting ---
+    def close(self) -> None:
+        """Close; what was unacknowledged goes back."""
+        if not self.closed:
+            self._ledger.gone(self)
+        super().close()
+
+
+class RedisChannel(ToldRedisChannel):
+    """The same, with a wait that can be ended."""
+
+    def __init__(self, connection: RedisTransport, *args: Any, **kwargs: Any) -> None:
+        self._bell = connection.bell
+        #: The connection that waits in BRPOP, and what the server calls it.
+        self._waiting_as: tuple[Any, int] = (None, 0)
+        super().__init__(connection, *args, **kwargs)
+
+    def basic_consume(self, *args: Any, **kwargs: Any) -> Any:
+        """Consume a queue."""
+        result = super().basic_consume(*args, **kwargs)
+        self.unblock()  # it waits for the queues that it knew
+        return result
+
+    def basic_ack(self, *args: Any, **kwargs: Any) -> None:
+        """Acknowledge; the loop may have room for another message now."""
+        super().basic_ack(*args, **kwargs)
+        self._bell.ring()
+
+    def basic_reject(self, *args: Any, **kwargs: Any) -> None:
+        """Reject, or give back; likewise."""
+        super().basic_reject(*args, **kwargs)
+        self._bell.ring()
 
     def _brpop_start(self, timeout: float | None = None) -> None:
         connection = self.client.connection
@@ -139,7 +167,6 @@ class RedisChannel(base.Channel):
             self.unblock()
         except self.connection_errors:
             self._in_poll = None
-        self._ledger.gone(self)
         super().close()
 
 

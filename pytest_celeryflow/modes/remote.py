@@ -15,6 +15,7 @@ from celery.bootsteps import RUN
 from kombu import Connection
 
 from pytest_celeryflow.borrow import is_configured
+from pytest_celeryflow.controller import consume_too
 from pytest_celeryflow.errors import UnsupportedFault
 from pytest_celeryflow.faults import (
     BackendDown,
@@ -26,7 +27,7 @@ from pytest_celeryflow.faults import (
     Redeliver,
 )
 from pytest_celeryflow.live.ledger import Ledger
-from pytest_celeryflow.modes.single import broker_settings, consume_too
+from pytest_celeryflow.modes.single import broker_settings
 from pytest_celeryflow.modes.worker import WorkerMode
 from pytest_celeryflow.replacing import real_monotonic
 from pytest_celeryflow.results.lent import backends_closed, catch_up
@@ -65,26 +66,39 @@ class RemoteMode(WorkerMode):
         if server is None:
             return super()._open_broker(stack)
         prefix = f"celeryflow-{uuid4().hex}." if isinstance(server, RabbitMQ) else ""
-        self.broker = ledger = Ledger(self.recorder, prefix=prefix)
+        self.broker = ledger = self._make_ledger(prefix)
         self.outages = _None()
         if self._any_queue():
             ledger.unconsumed = self._consume_too
-        settings = broker_settings(self.app, server.url)
+        settings = broker_settings(self.app, self._way_to(server, stack))
         options: dict[str, Any] = {}
         if isinstance(server, RabbitMQ):
-            from pytest_celeryflow.live.rabbitmq import SCHEME  # noqa: PLC0415 - when it is used
-
             stack.callback(_remove, server.url, ledger)
             if not is_configured(self.app, "broker_heartbeat"):
                 settings["broker_heartbeat"] = 0  # a worker's blocking loop never sends one
         else:
-            # Needs redis-py, which not everybody has.
-            from pytest_celeryflow.live.redis import SCHEME  # noqa: PLC0415
-
             options = stack.enter_context(own_keys(server))["broker_transport_options"]
         options["celeryflow"] = stack.enter_context(ledger.opened())
         self._ours["broker_transport_options"] = options
-        return {**settings, "broker_transport": SCHEME}
+        return {**settings, "broker_transport": self._transport(server)}
+
+    def _make_ledger(self, prefix: str) -> Ledger:
+        """What keeps the books on messages."""
+        return Ledger(self.recorder, prefix=prefix)
+
+    def _way_to(self, server: Redis | RabbitMQ, stack: ExitStack) -> str:
+        """The URL by which app and worker reach the server."""
+        return server.url
+
+    def _transport(self, server: Redis | RabbitMQ) -> str:
+        """How they speak to it."""
+        if isinstance(server, RabbitMQ):
+            from pytest_celeryflow.live import rabbitmq  # noqa: PLC0415 - when it is used
+
+            return rabbitmq.SCHEME
+        from pytest_celeryflow.live import redis  # noqa: PLC0415 - needs redis-py
+
+        return redis.SCHEME
 
     def _open_store(self, stack: ExitStack) -> dict[str, Any]:
         if self._as_it_is is not None:

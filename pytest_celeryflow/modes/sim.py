@@ -17,7 +17,11 @@ from pytest_celeryflow.borrow import borrowed, is_configured
 from pytest_celeryflow.broker.queues import Broker, Stored
 from pytest_celeryflow.broker.semantics import SEMANTICS, semantics_of
 from pytest_celeryflow.clock import VirtualClock
-from pytest_celeryflow.controller import django_fixup_resting, warnings_not_raised
+from pytest_celeryflow.controller import (
+    consume_too,
+    django_fixup_resting,
+    warnings_not_raised,
+)
 from pytest_celeryflow.errbacks import errbacks_recorded
 from pytest_celeryflow.errors import CeleryflowError, WorkflowStalled
 from pytest_celeryflow.faults import Crash, Fault
@@ -26,7 +30,7 @@ from pytest_celeryflow.injection.bodies import Bodies, troubled
 from pytest_celeryflow.injection.messages import Tampering
 from pytest_celeryflow.injection.outages import BrokerOutages, StoreOutages
 from pytest_celeryflow.modes.protocol import Message, Opening
-from pytest_celeryflow.modes.single import broker_settings, consume_too, one_task, pending_messages
+from pytest_celeryflow.modes.single import broker_settings, one_task, pending_messages
 from pytest_celeryflow.recorder import Recorder
 from pytest_celeryflow.replacing import SeededUuids, real_functions
 from pytest_celeryflow.results import select

@@ -14,7 +14,7 @@ from pytest_celeryflow.broker.queues import Broker
 from pytest_celeryflow.modes.protocol import Message
 from pytest_celeryflow.recorder import Recorder
 
-__all__ = ["broker_settings", "consume_too", "one_task", "pending_messages"]
+__all__ = ["broker_settings", "one_task", "pending_messages"]
 
 
 def one_task(
@@ -84,22 +84,3 @@ def broker_settings(app: Celery, url: str) -> dict[str, Any]:
     if "worker_detect_quorum_queues" in app.conf:  # Celery 5.5; needs exchange-to-exchange binds
         settings["worker_detect_quorum_queues"] = False
     return settings
-
-
-
-
-def consume_too(consumer: Any, queue: str, *, connected: bool) -> None:
-    """Let a worker consume a queue that was not among its own, now or when it is back.
-
-    Args:
-        consumer: The worker's `celery.worker.consumer.Consumer`.
-        queue: Name of the queue.
-        connected: Whether it has a connection now; on the next one it consumes all queues
-            that are selected (`celery/app/amqp.py:AMQP.TaskConsumer`).
-    """
-    if connected:
-        consumer.add_task_queue(queue)
-    elif queue not in consumer.app.amqp.queues:
-        consumer.app.amqp.queues.select_add(
-            queue, exchange=queue, exchange_type="direct", routing_key=queue
-        )

@@ -17,7 +17,11 @@ from pytest_celeryflow.borrow import borrowed, is_configured
 from pytest_celeryflow.broker.queues import Broker
 from pytest_celeryflow.broker.semantics import semantics_of
 from pytest_celeryflow.clock import RealClock
-from pytest_celeryflow.controller import django_fixup_elsewhere, warnings_not_raised
+from pytest_celeryflow.controller import (
+    consume_too,
+    django_fixup_elsewhere,
+    warnings_not_raised,
+)
 from pytest_celeryflow.errbacks import errbacks_recorded
 from pytest_celeryflow.errors import WorkflowStalled
 from pytest_celeryflow.faults import (
@@ -36,15 +40,15 @@ from pytest_celeryflow.live.pool import joins_refused_in_tasks
 from pytest_celeryflow.live.transport import live_broker
 from pytest_celeryflow.live.worker import LiveWorker
 from pytest_celeryflow.modes.protocol import Message, Opening
-from pytest_celeryflow.modes.single import broker_settings, consume_too, one_task, pending_messages
+from pytest_celeryflow.modes.single import broker_settings, one_task, pending_messages
 from pytest_celeryflow.recorder import Recorder
 from pytest_celeryflow.replacing import real_monotonic
 from pytest_celeryflow.results.memory import MemoryBackend
 from pytest_celeryflow.results.values import Values
 
-__all__ = ["WorkerMode"]
+__all__ = ["LATE", "WorkerMode", "later"]
 
-_LATE = (
+LATE = (
     "Time is real in this mode. In mode 'sim' an ETA or a retry costs nothing; or give a longer "
     "timeout=."
 )
@@ -85,6 +89,8 @@ class WorkerMode(Opening):
         self.broker: Any = None
         self.outages: Any = None
         self._values: Values | None = None
+        #: What is laid over the app's own settings.
+        self.settings: dict[str, Any] = {}
 
     # --- life ---
 
@@ -94,6 +100,7 @@ class WorkerMode(Opening):
         stored = self._open_store(stack)
         config = {**settings, **stored, "task_always_eager": False, **self._config}
         self._laid_over(config)
+        self.settings = config
         stack.enter_context(
             borrowed(
                 app,
@@ -102,8 +109,8 @@ class WorkerMode(Opening):
                 backend=self._backend(stack),
             )
         )
-        later = partial(_later, stack)
-        self.store_outages = StoreOutages(app.backend, self._values, self.recorder, later)
+        after = partial(later, stack)
+        self.store_outages = StoreOutages(app.backend, self._values, self.recorder, after)
         if self._values is not None:
             self._values.used = self.store_outages.refuse
         stack.enter_context(joins_refused_in_tasks())
@@ -112,8 +119,12 @@ class WorkerMode(Opening):
         stack.enter_context(errbacks_recorded(app, self.recorder))
         self.recorder.connect()
         stack.callback(self.recorder.disconnect)
+        self._start(stack)
+
+    def _start(self, stack: ExitStack) -> None:
+        """Have a worker; the app is lent out by now."""
         self.worker = LiveWorker(
-            app,
+            self.app,
             self.recorder,
             name="w1",
             pool=self._pool,
@@ -132,7 +143,7 @@ class WorkerMode(Opening):
         broker = Broker(semantics_of(broker_url), self.recorder, priority_steps=steps)
         self.broker = broker
         self.tampering = Tampering(broker, self.recorder)
-        self.outages = BrokerOutages(broker, self.recorder, partial(_later, stack))
+        self.outages = BrokerOutages(broker, self.recorder, partial(later, stack))
         if self._any_queue():
             broker.unconsumed = self._consume_too
         return broker_settings(app, stack.enter_context(live_broker(broker)))
@@ -328,14 +339,14 @@ class WorkerMode(Opening):
                 self.messages(),
                 unconsumed,
                 notes=[*self.outages.notes(), *self.store_outages.notes()],
-                late=None if self._stuck() else (f"{self._bound:g} s of real time", _LATE),
+                late=None if self._stuck() else (f"{self._bound:g} s of real time", LATE),
             ),
             workflow=workflow,
             result=result,
         )
 
 
-def _later(stack: ExitStack, seconds: float, call: Callable[[], Any]) -> None:
+def later(stack: ExitStack, seconds: float, call: Callable[[], Any]) -> None:
     """Call something after some real seconds, unless the context ends before."""
     timer = threading.Timer(seconds, call)
     timer.daemon = True

@@ -4,6 +4,7 @@
 `app` (`celery/app/utils.py:find_app`), already pointed at the broker and result store of the
 test. The user's module is imported as it is; its settings are laid over afterwards, before
 the worker reads them (`celery/apps/worker.py`) and before tasks are bound.
+`pytest_celeryflow.process.boot` builds upon it.
 
 The worker tells through a pipe that it is ready and which processes its pool has, so that
 nobody has to read its log or to ask again and again. Imported nowhere else: it needs the
@@ -21,18 +22,18 @@ from celery.signals import worker_process_init, worker_ready
 
 from pytest_celeryflow.configuration import lay_over
 
-__all__ = ["app"]
+__all__ = ["app", "told"]
 
 #: The environment variable that carries the rest: app, settings and the pipe's descriptor.
 VARIABLE = "CELERYFLOW_WORKER"
 
-# Taken out, so that programs which tasks start do not see it.
-_told = json.loads(os.environ.pop(VARIABLE))
+#: What the test says. Taken out, so that programs which tasks start do not see it.
+told = json.loads(os.environ.pop(VARIABLE))
 
 
 def _report(*words: Any) -> None:
     """One line, in one write: atomic, whichever process of the pool it comes from."""
-    os.write(_told["report"], (" ".join(map(str, words)) + "\n").encode())
+    os.write(told["report"], (" ".join(map(str, words)) + "\n").encode())
 
 
 def _process_began(**kwargs: Any) -> None:
@@ -58,4 +59,4 @@ def _pointed(path: str, config: dict[str, Any]) -> Any:
 worker_process_init.connect(_process_began, weak=False)
 worker_ready.connect(_worker_ready, weak=False)
 
-app = _pointed(_told["app"], _told["config"])
+app = _pointed(told["app"], told["config"])

@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,7 +20,7 @@ from typing import Any
 from pytest_celeryflow.errors import CeleryflowError
 from pytest_celeryflow.services.child import Child
 
-__all__ = ["Worker"]
+__all__ = ["Worker", "check_json"]
 
 #: Real seconds that a worker may take to start, with imports.
 _START = 30.0
@@ -47,6 +47,11 @@ class Worker:
         concurrency: How many processes its pool has.
         queues: What it consumes; ``None``: what the app says.
         name: Its node name, before the ``@``.
+        node: Its whole node name; ``None``: ``name@celeryflow``.
+        boot: The module that finds the app, in the worker.
+        more: Told to that module, as JSON has it.
+        pass_fds: File descriptors that it inherits.
+        gone: Called, in a thread, when it and all its processes have ended.
 
     Example:
         >>> with Worker("proj:app", config={"broker_url": url}) as worker:  # doctest: +SKIP
@@ -62,10 +67,17 @@ class Worker:
         concurrency: int = 2,
         queues: Sequence[str] | None = None,
         name: str = "w1",
+        node: str | None = None,
+        boot: str = "pytest_celeryflow.services.boot",
+        more: Mapping[str, Any] | None = None,
+        pass_fds: Sequence[int] = (),
+        gone: Callable[[], None] | None = None,
     ) -> None:
         self.app, self.config, self.name = app, dict(config), name
-        self._told = {"app": app, "config": self.config}
-        _check_json(self.config)
+        self._told = {"app": app, "config": self.config, "more": dict(more or {})}
+        check_json(self.config)
+        self._node = node or f"{name}@celeryflow"
+        self._boot, self._pass_fds, self._on_gone = boot, tuple(pass_fds), gone
         self._concurrency, self._queues = concurrency, queues
         self._child: Child | None = None
         self._news = threading.Condition()
@@ -88,7 +100,10 @@ class Worker:
         reading, writing = os.pipe()
         try:
             self._child = Child(
-                repr(self), self._command(), environ=self._environ(writing), pass_fds=[writing]
+                repr(self),
+                self._command(),
+                environ=self._environ(writing),
+                pass_fds=[writing, *self._pass_fds],
             )
         finally:
             os.close(writing)
@@ -105,9 +120,9 @@ class Worker:
             raise CeleryflowError(f"{self!r} {why}; its output:\n{self.output}")
 
     def _command(self) -> list[str]:
-        command = [sys.executable, "-m", "celery", "-A", "pytest_celeryflow.services.boot"]
+        command = [sys.executable, "-m", "celery", "-A", self._boot]
         command += ["worker", "--pool", "prefork", "--concurrency", str(self._concurrency)]
-        command += ["--hostname", f"{self.name}@celeryflow", "--loglevel", "INFO"]
+        command += ["--hostname", self._node, "--loglevel", "INFO"]
         command += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
         if self._queues is not None:
             command += ["--queues", ",".join(self._queues)]
@@ -134,6 +149,8 @@ class Worker:
         with self._news:
             self._gone = True
             self._news.notify_all()
+        if self._on_gone is not None:
+            self._on_gone()
 
     def _up_or_gone(self) -> bool:
         return self._gone or (self._ready and len(self._processes) >= self._concurrency)
@@ -218,6 +235,11 @@ class Worker:
         return self._child
 
     @property
+    def started(self) -> bool:
+        """Whether it has been started; it may have ended since."""
+        return self._child is not None
+
+    @property
     def pid(self) -> int:
         """The worker's own process."""
         return self._running().pid
@@ -234,7 +256,12 @@ class Worker:
         return self._running().output
 
 
-def _check_json(config: Mapping[str, Any]) -> None:
+def check_json(config: Mapping[str, Any]) -> None:
+    """Check that settings can be handed to another process.
+
+    Raises:
+        ValueError: One cannot; it is named.
+    """
     for name, value in config.items():
         try:
             json.dumps(value)
