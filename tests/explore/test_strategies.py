@@ -73,6 +73,7 @@ def signatures(canvas):
 # --- canvases ---
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "mark", "expected"),
     [
@@ -150,6 +151,7 @@ def test_no_deeper_than_asked_for():
     draw()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_only_the_kinds_that_were_asked_for(kind):
     """What they are made of aside."""

@@ -75,8 +75,8 @@ def sweep() -> None:
 
     This repair is for no step's bug. Celery stores the result of a header task first and counts
     it for its chord afterwards. A process that dies between the two leaves a chord that waits
-    for ever: its task is not run again, because its result says that it succeeded. To begin
-    anew is safe, since each step knows what was done.
+    for ever: Celery 5.7 does not run the task again, because its result says that it succeeded.
+    To begin anew is safe, since each step knows what was done.
     """
     for key in store.overdue(time.time() - _PATIENCE):
         fulfil(key, STEPS).delay()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from celery.worker.request import Request
 from promise import TONIGHT, cancelled_without_a_trace, fulfilled_once
 from pytest_celeryflow import CrashPoint, Flow
 
@@ -36,6 +37,10 @@ def test_an_order_is_cancelled_without_a_trace(celeryflow: Flow) -> None:
     cancelled_without_a_trace(celeryflow, repaired.STEPS)
 
 
+@pytest.mark.skipif(
+    not hasattr(Request, "_success_was_stored"),
+    reason="before Celery 5.7 the task is run again, and its chord ends",
+)
 def test_why_there_is_a_sweep(celeryflow_sim: Flow) -> None:
     """A process that dies before its result is counted leaves a chord that never ends."""
     flow = celeryflow_sim
