@@ -31,7 +31,13 @@ html_css_files = ["wide.css"]
 # Markdown: anchors as GitHub makes them, and GitHub's way to write a drawing.
 myst_heading_anchors = 4
 myst_fence_as_directive = ["mermaid"]
+# Drawings in their own size (see wide.css). Many of them on one page get ids by count.
 mermaid_height = "auto"
+mermaid_init_config = {
+    "startOnLoad": False,
+    "deterministicIds": True,
+    "flowchart": {"useMaxWidth": False},
+}
 mermaid_fullscreen = False
 mermaid_use_local = os.environ.get("MERMAID_JS", "")
 
