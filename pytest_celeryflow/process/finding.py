@@ -40,7 +40,7 @@ def found(app_path: Any) -> tuple[str, Celery]:
         app = find_app(app_path)
     except (ImportError, AttributeError, ValueError) as exc:
         raise ValueError(
-            f"app_path={app_path!r} leads to no app: {type(exc).__name__}: {exc}. It is "
+            f"app_path={app_path!r} leads to no app: {_why(app_path, exc)}. It is "
             "'module:attribute', or a module, as for celery -A"
         ) from exc
     if not isinstance(app, Celery):
@@ -49,6 +49,16 @@ def found(app_path: Any) -> tuple[str, Celery]:
             "'module:attribute', or a module, as for celery -A"
         )
     return app_path, app
+
+
+def _why(path: str, exc: Exception) -> str:
+    """Celery tries the whole path as a module where it has no such attribute."""
+    name, _, attribute = path.partition(":")
+    module = sys.modules.get(name)
+    if module is None or not attribute:
+        return f"{type(exc).__name__}: {exc}"
+    apps = [key for key, value in vars(module).items() if isinstance(value, Celery)]
+    return f"{name} has no {attribute!r}; apps in it are: {', '.join(sorted(apps)) or 'none'}"
 
 
 def _path_of(app: Celery) -> str:

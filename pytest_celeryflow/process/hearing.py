@@ -153,6 +153,10 @@ class Hearing:
     ) -> None:
         if error is not None:
             self._recorder.ended(state.lower(), task, id, who, error=error.value())
+        elif state in ("SUCCESS", "FAILURE") and self._recorder.is_running(id, who):
+            # The tracer itself failed, or a signal would have told how it ended.
+            why = "its outcome could not be stored: the worker's output says why"
+            self._recorder.lost(task, id, who, why)
         self._recorder.left(who)
         self._outcomes.pop((id, who), None)
 

@@ -240,12 +240,16 @@ class Planned:
 
     def _at_store(self, who: Who, by: str | None, op: str) -> dict[str, Any]:
         for fault in self._faults:
-            if isinstance(fault, BackendDown) and fault.strikes():
-                return {"refused": f"connection refused: {fault}"}
             if isinstance(fault, BackendFail) and fault.op == op:
                 task = self._recorder.task_of(by) if by is not None else None
                 if self._struck(fault, task, by if task is not None else None, worker=who[0]):
                     return {"refused": f"{op}: {fault}"}
+        return {}
+
+    def _at_connection(self, who: Who, by: str | None) -> dict[str, Any]:
+        for fault in self._faults:
+            if isinstance(fault, BackendDown) and fault.strikes():
+                return {"refused": f"connection refused: {fault}"}
         return {}
 
     def _at_copies(self, who: Who, by: str | None, mark: str) -> dict[str, Any]:

@@ -149,6 +149,24 @@ class Points:
             name = inner if hasattr(backend, inner) else op
             _lay_around(backend, name, partial(self._tried, op))
 
+        if hasattr(backend, "_get_pool"):
+            _lay_around(backend, "_get_pool", self._reached)
+
+    def _reached(self, call: Any, backend: Any, *args: Any, **kwargs: Any) -> Any:
+        """A pool of connections to Redis that gives none while the store is away."""
+        pool = call(backend, *args, **kwargs)
+        get_connection = pool.get_connection
+
+        def connection(*args: Any, **kwargs: Any) -> Any:
+            if self._questions.wanted(Interest.STORE):
+                refused = self._questions.ask("connection").get("refused")
+                if refused is not None:
+                    raise backend.redis.exceptions.ConnectionError(refused)
+            return get_connection(*args, **kwargs)
+
+        pool.get_connection = connection
+        return pool
+
     def _tried(self, op: str, call: Any, backend: Any, *args: Any, **kwargs: Any) -> Any:
         self.within()
         if self._questions.wanted(Interest.STORE):

@@ -19,6 +19,8 @@ from billiard.exceptions import WorkerLostError
 from celery import Celery, signals
 from celery.concurrency.prefork import TaskPool
 from celery.exceptions import TimeLimitExceeded
+from celery.worker.consumer import Consumer
+from celery.worker.request import Request
 
 from pytest_celeryflow.faults import CrashPoint
 from pytest_celeryflow.process.questions import Interest, Questions
@@ -72,6 +74,27 @@ class Telling:
             return apply_async(pool, target, args, kwargs, **options)
 
         TaskPool.apply_async = told
+        # The message is settled first, and the rest follows: the result, the signal.
+        self._count(Request, "_announce_revoked", lambda request, *_: (request.name, request.id))
+        self._count(Consumer, "on_unknown_task", lambda _, body, message, *__: _named(body, message))
+
+    def _count(self, owner: Any, name: str, about: Callable[..., tuple[Any, Any]]) -> None:
+        """Let what the main process does with a task count as under way."""
+        method = getattr(owner, name)
+
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            task, id_ = about(*args)
+            if id_ is None:
+                return method(*args, **kwargs)
+            self._questions.tell("job", task=task, id=id_)
+            outer, self.job = self.job, id_
+            try:
+                return method(*args, **kwargs)
+            finally:
+                self.job = outer
+                self._questions.tell("over", task=task, id=id_)
+
+        setattr(owner, name, counted)
 
     def _mine(self, sender: Any) -> bool:
         return getattr(sender, "app", None) is self._app
@@ -246,3 +269,10 @@ class Telling:
             raise
         self._questions.tell("errback_ended", kind="succeeded", result=packed(result), **about)
         return result
+
+
+def _named(body: Any, message: Any) -> tuple[Any, Any]:
+    """Name and id of the task in a message; protocol 1 has them in the body."""
+    headers = message.headers or {}
+    told = headers if "id" in headers else (body if isinstance(body, dict) else {})
+    return told.get("task"), told.get("id")

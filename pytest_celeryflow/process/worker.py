@@ -72,8 +72,11 @@ class WorkerProcess:
             finally:
                 self.returning = False
 
-    def stop(self, timeout: float = 15.0) -> None:
+    def stop(self, timeout: float = 45.0) -> None:
         """Let it finish its tasks and end: a warm shutdown. What it fetched goes back.
+
+        One that is stopped while tasks run can take half a minute longer than they do
+        (`billiard/pool.py:Worker._ensure_messages_consumed`).
 
         Args:
             timeout: Real seconds until it is killed.

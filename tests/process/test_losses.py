@@ -1,0 +1,122 @@
+"""Workers and brokers that are lost, each in a context of its own."""
+
+import time
+from collections import Counter
+
+import pytest
+from celery import chain, group
+from kombu.exceptions import OperationalError
+
+from pytest_celeryflow import CrashPoint, run_process, simulate
+from tests import services
+from tests.process import app as t
+from tests.process.waiting import began
+
+pytestmark = pytest.mark.slow
+
+APP = "tests.process.app:app"
+
+
+# --- the broker ---
+
+
+def test_the_broker_is_away_and_comes_back(url):
+    """Connections are cut, new ones refused; the worker finds it again, and works on."""
+    with run_process(APP, broker=url, backend=url) as flow:
+        assert flow.run(t.add.s(1, 1)).value == 2
+        with flow.faults.broker.down() as fault:
+            with pytest.raises(OperationalError):
+                t.add.apply_async((1, 1), retry=False)
+            assert flow.worker._worker.wait_for_line("Connection to broker lost", 15)
+        assert fault.fired >= 1
+        assert flow.run(t.add.s(2, 2)).value == 4
+
+
+# --- crashes ---
+
+
+def counted(run):
+    """What came of a workflow, without what two workers may do in another order."""
+    lost, twice = ({label.partition("#")[0] for label in told}
+                   for told in (run.verdict.lost, run.verdict.duplicated))  # fmt: skip
+    states = Counter((e.task.rpartition(".")[2], e.state) for e in run.executions)
+    return run.state, type(run.error).__name__, states, lost, twice, bool(run.verdict.hung)
+
+
+#: Where a crash is, who is killed, of which task. billiard notices a lost process after up to
+#: five seconds, so that not every combination is here.
+CRASHES = [
+    ("pair", CrashPoint.RECEIVED, "worker"),
+    ("pair", CrashPoint.BEFORE_ACK, "worker"),
+    ("pair", CrashPoint.AFTER_ACK, "process"),
+    ("pair", CrashPoint.AFTER_ACK, "worker"),
+    ("pair", CrashPoint.IN_BODY, "process"),
+    ("pair", CrashPoint.BEFORE_CALLBACKS, "worker"),
+    ("late", CrashPoint.RECEIVED, "worker"),
+    ("late", CrashPoint.AFTER_ACK, "worker"),
+    ("late", CrashPoint.BEFORE_RESULT, "process"),
+    ("late", CrashPoint.AFTER_RESULT, "process"),
+    ("late", CrashPoint.BEFORE_CALLBACKS, "process"),
+    ("late", CrashPoint.AFTER_RESULT, "worker"),
+    ("late", CrashPoint.BEFORE_LATE_ACK, "worker"),
+    ("late_lost", CrashPoint.IN_BODY, "process"),
+    ("late_lost", CrashPoint.AFTER_CALLBACKS, "process"),
+]
+
+
+def test_a_crash_is_what_the_simulation_makes_of_it():
+    """At each point: the same executions, states, losses and duplicates; and it struck once."""
+    rabbitmq = services.rabbitmq_url()
+    services.private_redis()
+    real, simulated = {}, {}
+    with run_process(APP, broker=rabbitmq, concurrency=1) as flow:
+        for name, point, victim in CRASHES:
+            with flow.faults.crash(name, at=point, kills=victim) as fault:
+                run = flow.run(chain(t.app.tasks[f"tests.process.app.{name}"].s(1), t.noted.s()))
+            assert fault.fired == 1
+            real[name, point.name, victim] = counted(run)
+    for name, point, victim in CRASHES:
+        with simulate(t.app, broker="rabbitmq", backend="redis", concurrency=1) as flow:
+            flow.faults.crash(name, at=point, kills=victim)
+            run = flow.run(chain(t.app.tasks[f"tests.process.app.{name}"].s(1), t.noted.s()))
+            simulated[name, point.name, victim] = counted(run)
+    assert real == simulated
+
+
+def test_redis_gives_back_after_the_visibility_timeout(url):
+    """What a killed worker had; the fault starts another."""
+    soon = {
+        "visibility_timeout": 1,
+        "unacked_restore_interval": 0.2,
+        "unacked_restore_throttle": 1,
+    }
+    config = {"broker_transport_options": soon}
+    with run_process(APP, broker=url, backend=url, config=config) as flow:
+        flow.faults.crash(t.late, at=CrashPoint.IN_BODY, kills="worker")
+        run = flow.run(t.late.s(1))
+    assert run[t.late].states == ("LOST", "SUCCESS")
+    assert [e.redelivered for e in run[t.late]] == [False, True]
+
+
+def test_what_redis_keeps_for_an_hour_is_said_at_once(url):
+    with run_process(APP, broker=url, backend=url) as flow:
+        flow.faults.crash(t.late, at=CrashPoint.IN_BODY, kills="worker", restart_after=None)
+        began_at = time.monotonic()
+        run = flow.run(t.late.s(1))
+        assert time.monotonic() - began_at < 15
+        assert flow.worker.state == "down"
+    assert "gives back what is unacknowledged for the visibility timeout, 3600 s" in run.verdict.hung
+    assert "'visibility_timeout': 1" in run.verdict.hung
+    assert "worker w1 is down: it was killed in the body" in run.verdict.hung
+
+
+def test_a_worker_that_a_crash_kills_takes_all_its_tasks_with_it(url):
+    with run_process(APP, broker=url, backend=url) as flow:
+        other = t.sleep.delay(60)
+        began(flow, other.id)
+        flow.faults.crash(t.pair, at=CrashPoint.IN_BODY, kills="worker")
+        run = flow.run(t.pair.s(1))
+        assert run[t.pair].states == ("LOST",)
+        (lost,) = (e for e in flow.history.executions() if e.id == other.id)
+        assert lost.state == "LOST"
+        assert flow.run(group(t.add.s(i, i) for i in range(3))).value == [0, 2, 4]
