@@ -19,6 +19,7 @@ from pytest_celeryflow.flow import Flow
 from pytest_celeryflow.modes.protocol import Mode
 from pytest_celeryflow.results.select import BACKENDS
 from pytest_celeryflow.services import ServiceMissing, find_rabbitmq, find_redis
+from pytest_celeryflow.services.reaching import masked
 from pytest_celeryflow.services.worker import check_json
 
 #: How a server's URL begins.
@@ -209,7 +210,7 @@ def _server(name: str, value: Any, valid: Sequence[str]) -> None:
     if value in valid or (isinstance(value, str) and value.startswith(tuple(schemes))):
         return
     raise ValueError(
-        f"{name}={value!r} is not one of {', '.join(map(repr, valid))}, nor a URL that begins "
+        f"{name}={masked(value)!r} is not one of {', '.join(map(repr, valid))}, nor a URL that begins "
         f"with {', '.join(schemes)}"
     )
 

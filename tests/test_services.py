@@ -141,6 +141,43 @@ def test_a_url_of_something_else_is_refused(find) -> None:
         find("sqs://x")
 
 
+@pytest.mark.parametrize(
+    ("find", "url", "said"),
+    [
+        (
+            find_redis,
+            "redis://:secret@127.0.0.1:port/0",
+            (
+                "url: 'redis://:***@127.0.0.1:port/0' is not the URL of a Redis: Port could not be "
+                "cast to integer value as 'port'; valid are redis://, rediss:// and redis+socket://"
+            ),
+        ),
+        (
+            find_rabbitmq,
+            "http://me:secret@127.0.0.1//",
+            (
+                "url: 'http://me:***@127.0.0.1//' is not the URL of a RabbitMQ; valid are amqp://, "
+                "amqps:// and pyamqp://"
+            ),
+        ),
+    ],
+)
+def test_a_url_that_is_none_is_shown_without_its_password(find, url, said) -> None:
+    """With what is valid."""
+    with pytest.raises(ValueError, match="is not the URL") as caught:
+        find(url)
+    assert str(caught.value) == said
+
+
+@pytest.mark.slow
+def test_a_server_that_says_nothing_is_given_up(unnamed) -> None:
+    """A port that accepts and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        with pytest.raises(ServiceMissing, match=f"127.0.0.1:{port}: timed out"):
+            find_rabbitmq(f"amqp://guest:guest@127.0.0.1:{port}//")
+
+
 def test_a_rabbitmq_that_is_named_and_silent_is_an_error(unnamed) -> None:
     """As for Redis."""
     with pytest.raises(ServiceMissing, match=r"no RabbitMQ: url names one .*127\.0\.0\.1:1"):

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 
 from pytest_celeryflow.services.missing import ServiceMissing
-from pytest_celeryflow.services.reaching import where, why_not
+from pytest_celeryflow.services.reaching import check_url, where, why_not
 
 __all__ = ["RabbitMQ", "find_rabbitmq"]
 
@@ -59,11 +59,7 @@ def find_rabbitmq(url: str | None = None) -> RabbitMQ:
         if not named:
             tried.append(f"{source}: not given")
             continue
-        if not named.startswith(("amqp://", "amqps://", "pyamqp://")):
-            raise ValueError(
-                f"{source}: {named!r} is not the URL of a RabbitMQ; valid are amqp://, amqps:// "
-                "and pyamqp://"
-            )
+        check_url(source, named, "RabbitMQ", ("amqp://", "amqps://", "pyamqp://"))
         reason = why_not(named)
         if reason is None:
             return RabbitMQ(named)

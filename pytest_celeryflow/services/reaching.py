@@ -5,12 +5,13 @@ kombu is imported when it is needed, not with this module.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 from urllib.parse import urlsplit
 
-__all__ = ["PATIENCE", "where", "why_not"]
+__all__ = ["PATIENCE", "check_url", "masked", "where", "why_not"]
 
 #: Real seconds that a service may take to answer.
 PATIENCE = 2.0
@@ -51,3 +52,30 @@ def where(url: str) -> str:
     if parts.hostname is None:
         return parts.path or url
     return parts.hostname if parts.port is None else f"{parts.hostname}:{parts.port}"
+
+
+def masked(url: object) -> object:
+    """A URL as it may be shown: without its password."""
+    return re.sub(r"(://[^/@]*?:)[^/@]*@", r"\1***@", url) if isinstance(url, str) else url
+
+
+def check_url(source: str, url: str, service: str, schemes: Sequence[str]) -> None:
+    """Check that a URL can be one of a service.
+
+    Args:
+        source: Who names it, for the error.
+        url: The URL.
+        service: Such as ``"Redis"``.
+        schemes: How it may begin.
+
+    Raises:
+        ValueError: It cannot; the message lists what is valid.
+    """
+    valid = ", ".join(schemes[:-1]) + f" and {schemes[-1]}"
+    told = f"{source}: {masked(url)!r} is not the URL of a {service}"
+    if not url.startswith(tuple(schemes)):
+        raise ValueError(f"{told}; valid are {valid}")
+    try:
+        urlsplit(url).port  # noqa: B018 - read for its error
+    except ValueError as exc:
+        raise ValueError(f"{told}: {exc}; valid are {valid}") from None

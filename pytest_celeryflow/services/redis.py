@@ -11,7 +11,7 @@ import shutil
 from importlib.util import find_spec
 
 from pytest_celeryflow.services.missing import ServiceMissing
-from pytest_celeryflow.services.reaching import why_not
+from pytest_celeryflow.services.reaching import check_url, why_not
 from pytest_celeryflow.services.server import PrivateRedis, Redis
 
 __all__ = ["find_redis", "start_redis"]
@@ -76,11 +76,7 @@ def _start(tried: list[str]) -> PrivateRedis:
 
 
 def _named(source: str, url: str) -> Redis:
-    if not url.startswith(("redis://", "rediss://", "redis+socket://")):
-        raise ValueError(
-            f"{source}: {url!r} is not the URL of a Redis; valid are redis://, rediss:// and "
-            "redis+socket://"
-        )
+    check_url(source, url, "Redis", ("redis://", "rediss://", "redis+socket://"))
     reason = why_not(url)
     if reason is not None:
         raise ServiceMissing(
