@@ -1,6 +1,7 @@
 """What every test may use: a small app, and pytest inside pytest."""
 
 import pytest
+from celery import _state
 
 # Loaded before any test, because `pytester` unloads afterwards what it saw loaded, and kombu
 # remembers the transports that it has found.
@@ -10,6 +11,15 @@ import pytest_celeryflow.modes.worker  # noqa: F401
 from pytest_celeryflow.borrow import FreshApp
 
 pytest_plugins = ["pytester"]
+
+
+@pytest.fixture(autouse=True)
+def shared_tasks_forgotten():
+    """`@shared_task` announces a task for the rest of the process: those of a test are its own."""
+    kept = set(_state._on_app_finalizers)
+    yield
+    _state._on_app_finalizers.clear()
+    _state._on_app_finalizers.update(kept)
 
 
 @pytest.fixture

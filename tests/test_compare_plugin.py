@@ -3,7 +3,6 @@
 import itertools
 
 import pytest
-from celery import _state
 
 _numbers = itertools.count()
 
@@ -23,15 +22,6 @@ TASKS = """
     def wrapped(celeryflow):
         return celeryflow
 """
-
-
-@pytest.fixture(autouse=True)
-def _shared_tasks_forgotten():
-    """`@shared_task` announces a task for the rest of the process: not ours."""
-    kept = set(_state._on_app_finalizers)
-    yield
-    _state._on_app_finalizers.clear()
-    _state._on_app_finalizers.update(kept)
 
 
 @pytest.fixture

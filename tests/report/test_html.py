@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from celery import _state, chord
+from celery import chord
 
 from pytest_celeryflow import run_eager, simulate
 from pytest_celeryflow.report.html import Story, facts, flow_story, page
@@ -192,15 +192,6 @@ TESTS = """
     def test_skipped(celeryflow):
         pytest.skip("not today")
 """
-
-
-@pytest.fixture(autouse=True)
-def _shared_tasks_forgotten():
-    """`@shared_task` announces a task for the rest of the process: not ours."""
-    kept = set(_state._on_app_finalizers)
-    yield
-    _state._on_app_finalizers.clear()
-    _state._on_app_finalizers.update(kept)
 
 
 @pytest.fixture
