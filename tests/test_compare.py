@@ -225,8 +225,8 @@ def test_one_mode_hangs(app, add):
 @pytest.mark.parametrize(
     ("modes", "message"),
     [
-        (("sim",), "modes=('sim',) must be two or more of eager, worker, sim"),
-        (("sim", "real"), "'real' is not one of the modes 'eager', 'worker', 'sim'"),
+        (("sim",), "modes=('sim',) must be two or more of eager, worker, process, sim"),
+        (("sim", "real"), "'real' is not one of the modes 'eager', 'worker', 'process', 'sim'"),
         ("sim", "modes='sim' must be two or more of"),
     ],
 )

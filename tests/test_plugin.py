@@ -144,7 +144,7 @@ def test_fixtures_of_one_mode(run):
 @pytest.mark.parametrize(
     ("marker", "message"),
     [
-        ("mode='simm'", "*'simm' is not a mode; valid are eager, worker, sim*"),
+        ("mode='simm'", "*'simm' is not a mode; valid are eager, worker, process, sim*"),
         ("modes='sim'", "*modes='sim'* must be a list of modes*"),
         ("wokers=2", "*has no keyword 'wokers'; valid are mode, modes, *workers*"),
         ("mode='eager', workers=2", "*mode 'eager' has no keyword 'workers'; valid are propagate, config*"),
@@ -488,8 +488,8 @@ def test_every_public_name_can_be_had():
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("mode", "fast", "'fast' is not a mode; valid are eager, worker, sim*"),
-        ("modes", "sim,fast", "'fast' is not a mode; valid are eager, worker, sim*"),
+        ("mode", "fast", "'fast' is not a mode; valid are eager, worker, process, sim*"),
+        ("modes", "sim,fast", "'fast' is not a mode; valid are eager, worker, process, sim*"),
         ("redis-url", "localhost:6379", "*is no URL of a server; it begins with redis://*"),
         ("rabbitmq-url", "redis://x", "*is no URL of a server; it begins with amqp://*"),
         ("runs", "0", "* is not a whole number, 1 or more"),
