@@ -30,6 +30,8 @@ __all__ = ["KEYWORDS", "check", "is_compared", "pytest_pyfunc_call", "sections"]
 #: What the marker `celeryflow` takes besides the modes and their options.
 KEYWORDS = ("compare", "ignore")
 
+#: What is compared when neither the marker nor the command line says it: what needs no server.
+_MODES = ("eager", "worker", "sim")
 _SECTIONS = pytest.StashKey[list[tuple[str, str]]]()
 _WIDEST = 72
 
@@ -108,8 +110,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     told = plugin.marked(pyfuncitem)
     modes = told.get("modes") or plugin.modes_option(pyfuncitem.config)
     if len(set(modes)) < 2:  # noqa: PLR2004 - one mode has nothing to differ from
-        # As `compare_modes`: a process of its own takes a broker, and must be asked for.
-        modes = [mode for mode in plugin.MODES if mode != "process"]
+        modes = list(_MODES)
     seen: dict[str, list[Seen]] = {}
     raised: dict[str, BaseException] = {}
     said: list[tuple[str, str]] = []

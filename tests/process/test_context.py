@@ -104,7 +104,7 @@ def test_the_app_is_given_back_as_it_was(url):
 
 def test_a_worker_that_does_not_come_up_is_an_error_with_its_output(url):
     with (
-        pytest.raises(CeleryflowError, match="ended at once; its output:[\\s\\S]*no_such_module"),
+        pytest.raises(CeleryflowError, match=r"ended at once; its output:[\s\S]*no_such_module"),
         run_process(APP, broker=url, backend=url, config={"imports": ["no_such_module"]}),
     ):
         raise AssertionError
@@ -204,7 +204,7 @@ def test_nothing_is_left_behind(url):
         with run_process(APP, broker=url, backend=url):
             pass
         keys = set(client.keys())
-        descriptors = len(os.listdir("/proc/self/fd"))
+        descriptors = len(list(Path("/proc/self/fd").iterdir()))
         with run_process(APP, broker=url, backend=url) as flow:
             pids = {flow.worker.pid, *flow.worker.pids}
             flow.run(t.add.s(1, 1))
@@ -212,7 +212,7 @@ def test_nothing_is_left_behind(url):
             t.add.apply_async((1, 1), countdown=60)
         assert set(client.keys()) == keys
         client.delete("somebody-else")
-    assert len(os.listdir("/proc/self/fd")) <= descriptors
+    assert len(list(Path("/proc/self/fd").iterdir())) <= descriptors
     assert not pids & {int(pid) for pid in processes()}
 
 
