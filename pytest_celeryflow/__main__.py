@@ -17,10 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from pytest_celeryflow.command.target import Unusable, canvas, found
+from pytest_celeryflow.errors import CeleryflowError
 
 __all__ = ["main"]
 
-MODES = {"eager": "run_eager", "worker": "run_worker", "sim": "simulate"}
+MODES = {
+    "eager": "run_eager",
+    "worker": "run_worker",
+    "sim": "simulate",
+    "process": "run_process",
+}
 
 _EXAMPLES = """\
 examples:
@@ -76,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     draw.set_defaults(do=_draw)
 
     run = commands.add_parser(
-        "run", parents=[target, called], help="run a workflow, with no broker at all"
+        "run", parents=[target, called], help="run a workflow; but in mode process, with no broker"
     )
     run.add_argument("--mode", choices=list(MODES), default="sim")
     run.add_argument("--timeline", action="store_true", help="show what happened")
@@ -150,7 +156,8 @@ def _run(options: argparse.Namespace) -> int:
     with ExitStack() as stack:
         try:
             flow = stack.enter_context(context(getattr(app, "_get_current_object", lambda: app)()))
-        except ImportError as exc:  # the client of a result backend
+        # The client of a result backend; a server, or an app that a process could import.
+        except (ImportError, ValueError, CeleryflowError) as exc:
             raise Unusable(f"mode {options.mode!r} cannot be opened: {exc}") from exc
         try:
             run = flow.run(published)

@@ -98,6 +98,14 @@ def test_run_in_each_mode(shop, capsys, mode):
     assert capsys.readouterr().out == "FAILURE: ZeroDivisionError: boom\n"
 
 
+def test_a_mode_that_cannot_be_opened(shop, capsys, monkeypatch):
+    """2, and what it needs."""
+    pytest.importorskip("redis")
+    monkeypatch.setenv("CELERYFLOW_REDIS_URL", "redis://localhost:1/0")
+    assert main(["run", "cmd_shop:broken", "--mode", "process"]) == 2
+    assert "mode 'process' cannot be opened: no Redis: " in capsys.readouterr().err
+
+
 def test_run_as_json(shop, capsys):
     """For another program."""
     pytest.importorskip("redis")

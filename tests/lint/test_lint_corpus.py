@@ -57,7 +57,9 @@ def test_conformance_tasks():
     found = {(each.code, each.path.rpartition(".")[2]) for each in lint(app)}
     assert found == {
         ("CF201", "late"),
+        ("CF201", "late_collect"),
         ("CF201", "late_failing"),
+        ("CF201", "late_told"),
         ("CF201", "reject_late"),
         ("CF201", "reject_once"),
         ("CF207", "task_time_limit"),
@@ -65,6 +67,7 @@ def test_conformance_tasks():
         ("CF210", "waits_anyway"),
         ("CF210", "waits_twice"),
         ("CF218", "pickled"),
+        ("CF219", "stubborn"),
     }
 
 
