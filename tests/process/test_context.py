@@ -1,9 +1,13 @@
 """`run_process`: how it begins and ends, and what can be done to its workers meanwhile."""
 
+import gc
 import json
 import os
+import re
 import select
 import signal
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +23,13 @@ from tests.conformance.workflows import WORKFLOWS
 from tests.process import app as t
 from tests.process.waiting import began, wait
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    # 5.7 announces a change of what an errback on a chord means.
+    pytest.mark.filterwarnings("ignore::celery.exceptions.CPendingDeprecationWarning"),
+    # What Celery warns of when a hook or an errback fails (5.4).
+    pytest.mark.filterwarnings("ignore:Exception raised outside body:RuntimeWarning"),
+]
 
 APP = "tests.process.app:app"
 
@@ -201,8 +211,10 @@ def test_nothing_is_left_behind(url):
     redis = pytest.importorskip("redis")
     with redis.Redis.from_url(url) as client:
         client.set("somebody-else", "1")
-        with run_process(APP, broker=url, backend=url):
-            pass
+        for _ in range(2):
+            with run_process(APP, broker=url, backend=url):
+                pass
+        gc.collect()
         keys = set(client.keys())
         descriptors = len(list(Path("/proc/self/fd").iterdir()))
         with run_process(APP, broker=url, backend=url) as flow:
@@ -212,6 +224,7 @@ def test_nothing_is_left_behind(url):
             t.add.apply_async((1, 1), countdown=60)
         assert set(client.keys()) == keys
         client.delete("somebody-else")
+    gc.collect()
     assert len(list(Path("/proc/self/fd").iterdir())) <= descriptors
     assert not pids & {int(pid) for pid in processes()}
 
@@ -277,9 +290,17 @@ def test_workflows_of_the_conformance_list_come_to_the_same(broker, url):
     for w in listed:
         with simulate(conformance_app, concurrency=1, broker=broker, backend="redis") as flow:
             simulated = tell(flow, w.canvas(), w.loose)
-        if found := differences("process", real[w.name], "sim", simulated):
+        if found := differences("process", unnumbered(real[w.name]), "sim", unnumbered(simulated)):
             differ[w.name] = found
-    assert differ == {}
+    assert not differ, "\n".join(f"{name}: {found}" for name, found in differ.items())
+
+
+def unnumbered(told):
+    """Labels count on from workflow to workflow."""
+    blank = Counter()
+    for story, times in told.stories.items():
+        blank[replace(story, args=re.sub(r"#\d+", "#n", story.args))] += times
+    return replace(told, stories=blank)
 
 
 def test_values_that_pickle_refuses_arrive_as_their_text():
