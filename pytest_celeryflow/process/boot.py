@@ -52,9 +52,9 @@ _ledger.reached = _points.within
 
 def _set_up(**kwargs: Any) -> None:
     _telling.install()
+    _lasting.enter_context(errbacks_recorded(app, _telling))  # in the base class
     _points.lay_around_backend()
     _points.lay_around_bodies()
-    _lasting.enter_context(errbacks_recorded(app, _telling))
 
 
 def _ready(sender: Any = None, **kwargs: Any) -> None:

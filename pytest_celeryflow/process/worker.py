@@ -63,14 +63,16 @@ class WorkerProcess:
             self._over.clear()
             self.doomed, self._paused = None, False
             worker = self._worker = self._make(lambda: self._is_gone(worker))
-            try:
-                worker.start()
-            except BaseException:
-                self._worker = None
-                self._over.set()
-                raise
-            finally:
-                self.returning = False
+        try:
+            worker.start()
+        except BaseException:
+            if worker.started:
+                self._wait_over()
+            else:
+                self.ended()
+            raise
+        finally:
+            self.returning = False
 
     def stop(self, timeout: float = 45.0) -> None:
         """Let it finish its tasks and end: a warm shutdown. What it fetched goes back.
