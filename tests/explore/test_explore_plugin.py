@@ -83,22 +83,26 @@ def test_the_report_of_a_failing_exploration(run):
 
 STOCK = """
     import pytest
-    from celery import group, shared_task
+    from celery import group
 
     stock = {{}}
 
-    @shared_task
-    def take(number):
-        left = stock["left"]
-        log.delay(number)
-        stock["left"] = left - number
+    @pytest.fixture
+    def take(celeryflow_app):
+        @celeryflow_app.task(name="shop.log")
+        def log(number):
+            return number
 
-    @shared_task
-    def log(number):
-        return number
+        @celeryflow_app.task(name="shop.take")
+        def take(number):
+            left = stock["left"]
+            log.delay(number)
+            stock["left"] = left - number
+
+        return take
 
     @pytest.mark.celeryflow_explore({arguments})
-    def test_take(celeryflow):
+    def test_take(celeryflow, take):
         stock["left"] = 10
         celeryflow.run(group(take.s(2), take.s(3)))
         assert stock["left"] == 5
@@ -118,8 +122,6 @@ STOCK = """
 )
 def test_a_failure_replays_in_a_fresh_process(run, pytester, monkeypatch, source, arguments):
     """The command that was printed does what it says, whatever the order of sets."""
-    if source is STOCK:  # the fresh app is every test's own
-        run = _without_conftest(pytester)
     first = run(source.format(arguments=arguments))
     replay = replay_of(first)
     (command,) = [x for x in first.outlines if x.endswith(f" --celeryflow-replay {replay}")]
@@ -130,16 +132,6 @@ def test_a_failure_replays_in_a_fresh_process(run, pytester, monkeypatch, source
         again.assert_outcomes(failed=1)
         assert replay_of(again) == replay
         again.stdout.fnmatch_lines(["a schedule fails: the last of 1 schedule (replay)*"])
-
-
-def _without_conftest(pytester):
-    (pytester.path / "conftest.py").unlink()
-
-    def run(source):
-        pytester.makepyfile(source)
-        return pytester.runpytest("-p", "no:randomly", "-p", "no:cacheprovider", "-p", "no:asyncio")
-
-    return run
 
 
 def test_only_the_output_of_the_schedule_that_is_shown(run):
