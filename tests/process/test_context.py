@@ -17,8 +17,8 @@ from pytest_celeryflow import CeleryflowError, run_process, simulate
 from pytest_celeryflow.history import Opaque
 from pytest_celeryflow.process.values import packed
 from tests import services
-from tests.conformance.tasks import app as conformance_app
 from tests.conformance.normal import differences, tell
+from tests.conformance.tasks import app as conformance_app
 from tests.conformance.workflows import WORKFLOWS
 from tests.process import app as t
 from tests.process.waiting import began, wait
