@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from celery import Celery
+from celery import Celery, states
 
 from pytest_celeryflow.books import Workflow
 from pytest_celeryflow.history import Event
@@ -140,6 +140,12 @@ class _Story:
                 reason = next((r for r in told if r), None)
                 return words + (f": {reason}" if reason else "")
         if self.finished(id_):
+            if "retried" in kinds and self.app.AsyncResult(id_).state == states.RETRY:
+                end = next(kind for kind in kinds if kind in ("succeeded", "failed"))
+                return (
+                    f"has {end}, and then an earlier attempt stored RETRY over its result: Celery "
+                    "publishes a retry before it stores that state. Give the retry a countdown"
+                )
             return f"has {kinds[-1]} and its result was not kept"
         if "acked" in kinds and "received" not in kinds:
             return "was thrown away: no worker could read its message"

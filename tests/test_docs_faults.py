@@ -22,7 +22,7 @@ from pytest_celeryflow.faults import OPERATIONS, Fault
 from pytest_celeryflow.planner import BackendFaults, BrokerFaults, Faults
 from tests.docs_pages import ROOT
 
-MODES = ("eager", "worker", "sim")
+MODES = ("eager", "worker", "process", "sim")
 REFERENCE = ROOT / "docs" / "reference" / "faults.md"
 CRASHES = ROOT / "docs" / "how-to" / "crashes.md"
 

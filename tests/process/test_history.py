@@ -163,3 +163,14 @@ def test_a_timeout_says_what_still_runs(flow):
         _ = run.value
     run.result.revoke(terminate=True)
     ended(flow, run.result.id, "revoked")
+
+
+def test_a_retry_that_is_stored_over_a_result_is_said(flow):
+    """What happens to a retry at once, by chance; here on purpose."""
+    from pytest_celeryflow.stall import Scene, explain
+
+    run = flow.run(t.flaky.s(1))
+    flow.app.backend.delete(flow.app.backend.get_key_for_task(run.result.id))
+    flow.app.backend.store_result(run.result.id, KeyError("again"), "RETRY")
+    told = explain(flow.app, flow._mode.recorder, Scene([]), result=run.result.id)
+    assert "has succeeded, and then an earlier attempt stored RETRY over its result" in told

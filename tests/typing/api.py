@@ -24,6 +24,7 @@ from pytest_celeryflow import (
     explore,
     lint,
     run_eager,
+    run_process,
     run_worker,
     shape,
     simulate,
@@ -66,6 +67,13 @@ def everything(app: Celery, canvas: Any) -> None:
         assert_type(flow.history.digest(), str)
     with run_worker(app, pool="solo", config={"task_acks_late": True}) as flow:
         assert_type(flow.mode, str)
+    with run_process("proj.celery:app", workers=2, broker="rabbitmq", timeout=60) as flow:
+        flow.worker.kill()
+        flow.workers[1].start()
+        assert_type(flow.worker.pids, list[int])
+        assert_type(flow.worker.output, str)
+    with run_process(app, config={"task_acks_late": True}) as flow:
+        flow.worker.stop(timeout=10)
     with run_eager(app, propagate=True) as flow:
         flow.assert_ran("task", times=1, state="SUCCESS")
     assert_type(shape(canvas), Shape)
