@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -179,6 +180,24 @@ def test_several_tasks_run_at_a_time_in_threads(app) -> None:
         assert app.tasks["shop.add"].delay(1, 2).get(timeout=BOUND) == 3
         gate.opened.set()
         assert held.get(timeout=BOUND) is True
+
+
+def test_what_follows_comes_after_whatever_is_heard_first(app) -> None:
+    """The next step of a chain begins before the one before it is known to have succeeded."""
+    with run_worker(app) as flow:
+        for _ in range(20):
+            run = flow.run(sig(app, "add", 1, 1) | app.tasks["shop.flaky"].si(1))
+            assert run.happened_before("add", "flaky")
+            assert not run.overlapped("add", "flaky")
+
+
+def test_a_run_has_all_that_is_told_of_what_expired(app) -> None:
+    """Celery acknowledges first and tells of it afterwards."""
+    past = datetime(2000, 1, 1, tzinfo=UTC)
+    with run_worker(app) as flow:
+        for _ in range(20):
+            run = flow.run(sig(app, "add", 1, 1).set(expires=past))
+            assert [e.kind for e in run.history.only("expired")] == ["expired"]
 
 
 def test_priorities_order_what_waits(app) -> None:

@@ -19,7 +19,7 @@ from celery import signals
 
 from pytest_celeryflow.controller import consume_too
 from pytest_celeryflow.errbacks import errbacks_recorded
-from pytest_celeryflow.process.passing import TellingLedger
+from pytest_celeryflow.process.passing import TellingLedger, settled_when_handled
 from pytest_celeryflow.process.pipe import Sender
 from pytest_celeryflow.process.points import Points
 from pytest_celeryflow.process.questions import Questions, read_message
@@ -52,7 +52,9 @@ _ledger.reached = _points.within
 
 def _set_up(**kwargs: Any) -> None:
     _telling.install()
-    _lasting.enter_context(errbacks_recorded(app, _telling))  # in the base class
+    # First: what is laid around a backend keeps the methods that it finds.
+    _lasting.enter_context(errbacks_recorded(app, _telling))
+    _lasting.enter_context(settled_when_handled(_ledger))
     _points.lay_around_backend()
     _points.lay_around_bodies()
 

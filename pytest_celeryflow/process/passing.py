@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from itertools import count
 from typing import Any
+
+from celery.worker.consumer import Consumer
 
 from pytest_celeryflow.broker.queues import Raw, Silent, Stored
 from pytest_celeryflow.live.ledger import MARK, Ledger
@@ -34,6 +37,7 @@ class TellingLedger(Ledger):
         self._marks = count(1)
         self._names_of: dict[int, str] = {}
         self._named = count(1)
+        self._withheld: list[Callable[[], None]] | None = None
         #: Called before anything is published.
         self.reached: Callable[[], None] = _nothing
 
@@ -87,7 +91,27 @@ class TellingLedger(Ledger):
 
     def settled(self, channel: Hashable, tag: Any, how: str) -> None:
         """A delivery was acknowledged, or rejected for good."""
-        self._tell("settled", self._name_of(channel), tag, how)
+        told = partial(self._tell, "settled", self._name_of(channel), tag, how)
+        if self._withheld is None:
+            told()
+        else:
+            self._withheld.append(told)
+
+    @contextmanager
+    def withholding(self) -> Iterator[None]:
+        """Tell what is settled at the end: a worker settles a message before it is done with it.
+
+        An unknown task is rejected before its failure is stored, one that has expired is
+        acknowledged before that is told of.
+        """
+        withheld: list[Callable[[], None]] = []
+        self._withheld = withheld
+        try:
+            yield
+        finally:
+            self._withheld = None
+            for told in withheld:
+                told()
 
     def returned(self, channel: Hashable, tag: Any) -> None:
         """A delivery is about to be given back."""
@@ -134,6 +158,30 @@ class TellingLedger(Ledger):
             yield
         finally:
             del self.open[name]
+
+
+@contextmanager
+def settled_when_handled(ledger: TellingLedger) -> Iterator[None]:
+    """Let the main process be done with a message before it tells that it was settled.
+
+    Relies on `celery/worker/consumer/consumer.py:Consumer.create_task_handler`.
+    """
+    create = Consumer.create_task_handler
+
+    def create_task_handler(self: Any, *args: Any, **kwargs: Any) -> Any:
+        handle = create(self, *args, **kwargs)
+
+        def on_task_received(message: Any) -> Any:
+            with ledger.withholding():
+                return handle(message)
+
+        return on_task_received
+
+    Consumer.create_task_handler = create_task_handler
+    try:
+        yield
+    finally:
+        Consumer.create_task_handler = create
 
 
 def _nothing() -> None:

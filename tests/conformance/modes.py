@@ -14,14 +14,14 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from pytest_celeryflow import Flow, run_worker, simulate
+from pytest_celeryflow import Flow, run_process, run_worker, simulate
 from pytest_celeryflow.faults import BrokerDown, Drop, Duplicate, Fault, Redeliver
 from tests import services
 
 from .tasks import app
 from .workflow import Workflow
 
-__all__ = ["LIVE", "REFERENCE", "SIMULATED", "Mode"]
+__all__ = ["LIVE", "PROCESS", "REFERENCE", "SIMULATED", "Mode"]
 
 #: What a server that is not ours is spared (`modes.remote.RemoteMode.injected`).
 _OF_SERVERS = (Drop, Duplicate, Redeliver, BrokerDown)
@@ -145,3 +145,21 @@ LIVE = [
     _live("redis", "redis", _REDIS, _OF_SERVERS),
     _live("rabbitmq", "memory", _RABBITMQ, _OF_SERVERS),
 ]
+
+
+@contextmanager
+def _process(workflow: Workflow) -> Iterator[Flow]:
+    url = _redis()
+    with run_process(
+        "tests.conformance.tasks:app",
+        concurrency=workflow.concurrency,
+        config=workflow.config,
+        timeout=10.0,
+        broker=url,
+        backend=url,
+    ) as flow:
+        yield flow
+
+
+#: Its workers take a second or two to start: many workflows share one.
+PROCESS = Mode("process redis+redis", "process", "redis", "redis", _process, _REDIS)
