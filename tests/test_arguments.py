@@ -129,7 +129,12 @@ def test_a_fault_concerns_a_task(app, name):
         {"eta": datetime(2026, 1, 1, 2, tzinfo=UTC)},
         {"eta": datetime(2026, 1, 1, 2)},  # noqa: DTZ001 - read as UTC, as everywhere
         {"eta": "2026-01-01T02:00:00Z"},
-        {"eta": pytest.approx(datetime(2026, 1, 1, 2, 1, tzinfo=UTC), abs=timedelta(minutes=2))},
+        pytest.param(
+            {"eta": pytest.approx(datetime(2026, 1, 1, 2, 1, tzinfo=UTC), abs=timedelta(minutes=2))},
+            marks=pytest.mark.skipif(
+                pytest.version_tuple < (9,), reason="approx knows moments since pytest 9"
+            ),
+        ),
         {"eta": ANY},
     ],
     ids=repr,
