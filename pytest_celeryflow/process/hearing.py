@@ -74,6 +74,8 @@ class Hearing:
         self._returns: dict[tuple[str, Who], dict[str, float]] = {}
         self._jobs: dict[str, Counter[str]] = {}
         self._limits: set[str] = set()
+        #: Ids of tasks whose tracer ended without telling how the task did.
+        self._untold: set[str] = set()
         self._channels: dict[Who, dict[str, None]] = {}
         self._errbacks: dict[tuple[Who, str, str], list[dict[str, Any]]] = {}
 
@@ -153,10 +155,8 @@ class Hearing:
     ) -> None:
         if error is not None:
             self._recorder.ended(state.lower(), task, id, who, error=error.value())
-        elif state in ("SUCCESS", "FAILURE") and self._recorder.is_running(id, who):
-            # The tracer itself failed, or a signal would have told how it ended.
-            why = "its outcome could not be stored: the worker's output says why"
-            self._recorder.lost(task, id, who, why)
+        elif self._recorder.is_running(id, who):
+            self._untold.add(id)  # the tracer itself failed; the main process may know more
         self._recorder.left(who)
         self._outcomes.pop((id, who), None)
 
@@ -232,6 +232,11 @@ class Hearing:
             if at is not None and self._recorder.is_running(id, at):
                 # Celery 5.5 and 5.6 put it back without a word.
                 self._recorder.lost(task, id, at, "its process was killed at its hard time limit")
+        if id in self._untold:
+            self._untold.discard(id)
+            if any(open_ == id for open_, _ in self._recorder.unfinished(who[0])):
+                why = "its outcome could not be stored: the worker's output says why"
+                self._recorder.lost(task, id, at, why)
         jobs = self._jobs.get(who[0], Counter())
         if jobs[id] > 0:
             jobs[id] -= 1

@@ -61,6 +61,7 @@ class Child:
         self._news = threading.Condition()
         self._silent = False
         self._ended = False
+        self._ending = threading.Lock()
         self._reader = threading.Thread(
             target=self._read, name=f"celeryflow-output-of-{name}", daemon=True
         )
@@ -118,8 +119,20 @@ class Child:
         Raises:
             CeleryflowError: It did not end in that time, and was killed.
         """
-        if self._ended or self._owner != os.getpid():
+        if self._owner != os.getpid():
             return
+        with self._ending:  # whoever sees its end and whoever asks for it may come together
+            late = self._end(number, timeout)
+        if late:
+            raise CeleryflowError(
+                f"{self.name} did not end within {timeout:g} s of {signal.Signals(number).name} "
+                f"and was killed; its output:\n{self.output}"
+            )
+
+    def _end(self, number: int, timeout: float) -> bool:
+        """End it; whether it had to be killed because it was late."""
+        if self._ended:
+            return False
         late = False
         if number != signal.SIGKILL:
             with suppress(ProcessLookupError):
@@ -132,11 +145,7 @@ class Child:
         self._process.wait(_PATIENCE)
         self._ended = True
         self._reader.join(_PATIENCE)
-        if late:
-            raise CeleryflowError(
-                f"{self.name} did not end within {timeout:g} s of {signal.Signals(number).name} "
-                f"and was killed; its output:\n{self.output}"
-            )
+        return late
 
     def _exited(self, timeout: float) -> bool:
         """Wait for the end of its output, which its end closes, without reaping it."""

@@ -19,6 +19,7 @@ from pytest_celeryflow.process.values import packed
 from tests import services
 from tests.conformance.normal import differences, tell
 from tests.conformance.tasks import app as conformance_app
+from tests.conformance.workflow import BEFORE_57
 from tests.conformance.workflows import WORKFLOWS
 from tests.process import app as t
 from tests.process.waiting import began, wait
@@ -270,6 +271,10 @@ def test_on_rabbitmq(url):
         assert flow.run(t.add.s(1, 1).set(queue="elsewhere")).value == 2
 
 
+#: Celery 5.4 promises no order of what a group returns that replaced a task in a header.
+UNORDERED = {"replace by a group in a chord"} if BEFORE_57 else set()
+
+
 @pytest.mark.parametrize("broker", ["redis", "rabbitmq"])
 def test_workflows_of_the_conformance_list_come_to_the_same(broker, url):
     """What came of each task, as the simulation tells it; one worker for all of them.
@@ -281,7 +286,7 @@ def test_workflows_of_the_conformance_list_come_to_the_same(broker, url):
     listed = [
         w
         for w in WORKFLOWS
-        if w.concurrency == 1 and not (w.config or w.instead or w.needs)
+        if w.concurrency == 1 and not (w.config or w.instead or w.needs) and w.name not in UNORDERED
     ]
     assert len(listed) > 100
     with run_process(conformance_app, concurrency=1, broker=where, backend=url, timeout=10) as flow:

@@ -17,7 +17,7 @@ app = Celery({name!r})
 
 @app.task
 def inc(x):
-    print(f"counting {x}")
+    print(f"counting {{x}}")
     return x + 1
 """
 
