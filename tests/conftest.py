@@ -1,5 +1,7 @@
 """What every test may use: a small app, and pytest inside pytest."""
 
+import os
+
 import pytest
 from celery import _state
 
@@ -11,6 +13,9 @@ import pytest_celeryflow.modes.worker  # noqa: F401
 from pytest_celeryflow.borrow import FreshApp
 
 pytest_plugins = ["pytester"]
+
+# There pytest tells each message once more, at full length; what a person is told is tested here.
+os.environ.pop("CI", None)
 
 
 @pytest.fixture(autouse=True)

@@ -232,8 +232,8 @@ class Transport(virtual.Transport):
         Raises:
             ConnectionError: The broker is away.
         """
+        self.broker.reached()
         self.broken = False
-        self.check()
         self.broker.connections[self] = None
         return super().establish_connection()
 
@@ -251,9 +251,12 @@ class Transport(virtual.Transport):
     def verify_connection(self, connection: Any) -> bool:
         """Whether it still is one: kombu opens another where it publishes next if it is not.
 
-        As `kombu/transport/pyamqp.py` does it; redis-py does the like by itself.
+        As `kombu/transport/pyamqp.py` does it; redis-py does the like by itself. While the broker is
+        away the old one will do: publishing over it fails in a way that
+        ``task_publish_retry_policy`` covers, and opening another is not covered by that
+        (`kombu/connection.py:Connection.default_channel`).
         """
-        return not self.broken
+        return not self.broken or self.broker.away()
 
     def check(self) -> None:
         """Raise a connection error when the broker cannot be reached."""

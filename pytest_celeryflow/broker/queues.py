@@ -211,6 +211,8 @@ class Broker:
         self.loses_ack: Callable[[Stored], bool] = _never
         #: Called when somebody connects or publishes; raises while the broker is away.
         self.reached: Callable[[], None] = _nothing
+        #: Whether it cannot be reached now; asking is no attempt.
+        self.away: Callable[[], bool] = _there
         #: Connections that are open, oldest first.
         self.connections: dict[Connection, None] = {}
         self._pauses = 0
@@ -517,3 +519,8 @@ def _never(_: object) -> bool:
 
 def _ignore(_: object) -> None:
     """The default of `Broker.unconsumed` and `Broker.handed_out`."""
+
+
+def _there() -> bool:
+    """The default of `Broker.away`."""
+    return False

@@ -38,6 +38,7 @@ class BrokerOutages:
         self._broker, self._recorder, self._later = broker, recorder, later
         self._faults: tuple[BrokerDown, ...] = ()
         broker.reached = self._refuse
+        broker.away = lambda: bool(self._faults)
 
     def notes(self) -> list[str]:
         """Which outages there are now, a sentence each."""
