@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -85,10 +86,15 @@ def _simulated(broker: str, backend: str | None, workflow: Workflow) -> Iterator
 @contextmanager
 def _with_database(workflow: Workflow) -> Iterator[Flow]:
     """Celery's own database backend, used as it is."""
-    pytest.importorskip("sqlalchemy")
+    sqlalchemy = pytest.importorskip("sqlalchemy")
     before = app.conf.result_backend
     with TemporaryDirectory() as directory:
-        app.conf.result_backend = f"db+sqlite:///{Path(directory, 'results.db')}"
+        url = f"sqlite:///{Path(directory, 'results.db')}"
+        # Celery 5.4 makes its tables once a process (`SessionManager.prepared`).
+        engine = sqlalchemy.create_engine(url)
+        import_module("celery.backends.database.models").ResultModelBase.metadata.create_all(engine)
+        engine.dispose()
+        app.conf.result_backend = f"db+{url}"
         try:
             with _simulated("memory", None, workflow) as flow:
                 yield flow

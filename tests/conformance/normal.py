@@ -79,7 +79,7 @@ def tell(flow: Flow, canvas: Any, loose: frozenset[str] = frozenset()) -> Told:
     Args:
         flow: Where.
         canvas: What.
-        loose: Tasks whose arguments are left out, because Celery promises nothing about them.
+        loose: Tasks whose arguments and results are left out, because Celery promises nothing about them.
     """
     order = promised(canvas)
     run = flow.run(canvas)
@@ -114,7 +114,8 @@ def _stories(run: Run, loose: frozenset[str]) -> Counter[Story]:
     names = {e.id: _short(e.task or "") for e in run.history if e.id is not None}
     attempts: dict[str, list[str]] = {}
     for execution in run.executions:
-        attempts.setdefault(execution.id, []).append(_attempt(execution))
+        told = _attempt(execution, loose=_short(execution.task) in loose)
+        attempts.setdefault(execution.id, []).append(told)
     kinds: dict[str, Counter[str]] = {}
     first: dict[str, Any] = {}
     # Which one of a header ends last, and lets the body go, is nobody's promise.
@@ -137,12 +138,12 @@ def _stories(run: Run, loose: frozenset[str]) -> Counter[Story]:
     )
 
 
-def _attempt(execution: Execution) -> str:
+def _attempt(execution: Execution, *, loose: bool) -> str:
     marks = (f" retry {execution.retries}" * bool(execution.retries)) + (
         " redelivered" * execution.redelivered
     )
     outcome = execution.result if execution.error is None else execution.error
-    return f"{execution.state}{marks} {_text(outcome)}"
+    return f"{execution.state}{marks} {'…' if loose else _text(outcome)}"
 
 
 def _parent(names: Mapping[str, str], header: set[str | None], parent: str | None) -> str:

@@ -12,9 +12,9 @@ import pytest
 from pytest_celeryflow import CeleryflowError
 
 from .modes import PROCESS
-from .normal import Told, tell
+from .normal import Told, differences, tell
 from .test_conformance import BY_NAME, EVERY, check, comparable, same, simulated
-from .workflow import Workflow
+from .workflow import BEFORE_57, Workflow
 
 pytestmark = [
     pytest.mark.slow,
@@ -24,6 +24,17 @@ pytestmark = [
 
 #: Processes of a pool that has several.
 SEVERAL = 4
+
+
+#: Whose last event is told otherwise before Celery 5.7, although it ends the same: what goes
+#: wrong after the body escapes from the tracer, and the worker's main process deals with it.
+ESCAPING = {
+    "SystemExit",
+    "a hook that fails",
+    "a result that cannot be stored",
+    "a result that cannot be stored, in a chain",
+    "errback that fails",
+}
 
 
 def key(workflow: Workflow) -> tuple[int, str]:
@@ -68,7 +79,9 @@ def test_real_processes_and_the_simulation_agree(workflow: Workflow) -> None:
     assert PROCESS.twin is not None
     twin = simulated(PROCESS.twin, workflow.name)
     check(real, PROCESS, workflow)
-    if PROCESS.kind not in workflow.instead:
+    if BEFORE_57 and workflow.name in ESCAPING:
+        assert differences("", comparable(real), "", comparable(twin)), "limitations.md says so"
+    elif PROCESS.kind not in workflow.instead:
         same(PROCESS, comparable(real), PROCESS.twin, comparable(twin))
 
 
