@@ -40,6 +40,7 @@ class Mode:
         open: Opens it for a workflow; skips the test where something is missing.
         twin: The simulation that must do the same.
         spared: Faults that it refuses besides those of its kind.
+        brief: It is slow, and runs the plain workflows alone.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Mode:
     open: Callable[[Workflow], AbstractContextManager[Flow]]
     twin: Mode | None = None
     spared: tuple[type[Fault], ...] = ()
+    brief: bool = False
 
     def __str__(self) -> str:
         return self.name
@@ -117,7 +119,7 @@ SIMULATED = [
     _REDIS,
     _RABBITMQ,
     _sim("rabbitmq", "polling"),
-    Mode("sim memory+db", "sim", "memory", "polling", _with_database),
+    Mode("sim memory+db", "sim", "memory", "polling", _with_database, brief=True),
 ]
 
 # --- real ones ---
