@@ -232,8 +232,12 @@ class Transport(virtual.Transport):
         Raises:
             ConnectionError: The broker is away.
         """
-        self.broker.reached()
-        self.broken = False
+        broken, self.broken = self.broken, False
+        try:
+            self.check()
+        except ConnectionError:
+            self.broken = broken  # an earlier connection is no better for this
+            raise
         self.broker.connections[self] = None
         return super().establish_connection()
 
