@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from importlib.metadata import version
 
-from figures import contexts, digests, sessions, simulation, startup
+from figures import contexts, digests, servers, sessions, simulation, startup
 from figures.row import Row, table
 
 
@@ -30,6 +30,7 @@ def main() -> int:
         "start-up": lambda: startup.rows(5 if quick else 21),
         "tests": lambda: sessions.rows(sessions.contest(quick=quick)),
         "simulation": lambda: simulation.rows(quick=quick),
+        "servers": lambda: servers.rows(quick=quick),
         "contexts": lambda: contexts.rows(100 if quick else 1_000),
         "digests": lambda: digests.rows(5 if quick else 30),
     }
