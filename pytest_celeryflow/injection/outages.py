@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -14,7 +15,7 @@ from pytest_celeryflow.faults import OPERATIONS, BackendDown, BackendFail, Broke
 from pytest_celeryflow.recorder import Recorder
 from pytest_celeryflow.results.values import Values
 
-__all__ = ["METHODS", "BrokerOutages", "Later", "StoreOutages", "laid_around"]
+__all__ = ["METHODS", "BrokerOutages", "Later", "Outages", "StoreOutages", "laid_around"]
 
 #: Calls something after some seconds of the mode's time.
 Later = Callable[[float, Callable[[], Any]], Any]
@@ -31,14 +32,25 @@ METHODS = {
 }
 
 
-class BrokerOutages:
-    """When a broker cannot be reached."""
+class Outages(ABC):
+    """When a broker cannot be reached, however that is brought about.
 
-    def __init__(self, broker: Broker, recorder: Recorder, later: Later) -> None:
-        self._broker, self._recorder, self._later = broker, recorder, later
+    Args:
+        recorder: Told when an outage begins and ends.
+        later: Ends an outage.
+    """
+
+    def __init__(self, recorder: Recorder, later: Later) -> None:
+        self._recorder, self._later = recorder, later
         self._faults: tuple[BrokerDown, ...] = ()
-        broker.reached = self._refuse
-        broker.away = lambda: bool(self._faults)
+
+    @abstractmethod
+    def _cut(self) -> Any:
+        """Break every connection; whether there was any."""
+
+    @abstractmethod
+    def _restore(self) -> None:
+        """Nothing keeps anybody from connecting any more."""
 
     def notes(self) -> list[str]:
         """Which outages there are now, a sentence each."""
@@ -54,7 +66,7 @@ class BrokerOutages:
         """Break every connection, and refuse new ones meanwhile."""
         self._faults = (*self._faults, fault)
         self._recorder.note("fault", reason=str(fault))
-        if self._broker.cut():
+        if self._cut():
             fault.strikes()
         if fault.for_ is not None:
             self._later(fault.for_, fault.end)
@@ -62,8 +74,25 @@ class BrokerOutages:
             yield
         finally:
             self._faults = tuple(f for f in self._faults if f is not fault)
-            self._recorder.note("fault", reason="the broker can be reached again")
-            self._broker.changed()
+            if not self._faults:
+                self._recorder.note("fault", reason="the broker can be reached again")
+                self._restore()
+
+
+class BrokerOutages(Outages):
+    """Those of a broker of ours, which refuses."""
+
+    def __init__(self, broker: Broker, recorder: Recorder, later: Later) -> None:
+        super().__init__(recorder, later)
+        self._broker = broker
+        broker.reached = self._refuse
+        broker.away = lambda: bool(self._faults)
+
+    def _cut(self) -> Any:
+        return self._broker.cut()
+
+    def _restore(self) -> None:
+        self._broker.changed()
 
     def _refuse(self) -> None:
         for fault in self._faults:

@@ -25,14 +25,14 @@ from pytest_celeryflow.errors import UnsupportedFault
 from pytest_celeryflow.faults import BackendDown, BackendFail, BrokerDown, Delay, Fail, Fault
 from pytest_celeryflow.injection.bodies import troubled
 from pytest_celeryflow.modes.remote import RemoteMode
-from pytest_celeryflow.modes.worker import LATE, later
+from pytest_celeryflow.modes.worker import LATE
 from pytest_celeryflow.process.answering import Answering
 from pytest_celeryflow.process.gate import Gate, passable
 from pytest_celeryflow.process.hearing import Hearing, Who
+from pytest_celeryflow.process.outages import GateOutages
 from pytest_celeryflow.process.planned import Planned, PlannedLedger, RemoteBodies
 from pytest_celeryflow.process.transport import RABBITMQ, REDIS
 from pytest_celeryflow.process.worker import WorkerProcess
-from pytest_celeryflow.recorder import Recorder
 from pytest_celeryflow.services import RabbitMQ, Redis, Worker
 
 __all__ = ["ProcessMode"]
@@ -112,7 +112,7 @@ class ProcessMode(RemoteMode):
         )
         stack.callback(self._planned.close)
         self.broker.planned = self._bodies.planned = self._planned
-        self.outages = GateOutages(self._gate, self.recorder, partial(later, stack))
+        self.outages = GateOutages(self._gate, self.recorder, self._later)
         hearing.stored, hearing.ready = self._stored, self._ready
         hearing.gone, hearing.settled = self._gone, self._settled
         stack.callback(hearing.close)
@@ -323,41 +323,6 @@ class ProcessMode(RemoteMode):
                 "'unacked_restore_interval': 0.2, 'unacked_restore_throttle': 1}}"
             )
         return told
-
-
-class GateOutages:
-    """When the broker cannot be reached, because its gate is shut."""
-
-    def __init__(self, gate: Gate | None, recorder: Recorder, later: Any) -> None:
-        self._gate, self._recorder, self._later = gate, recorder, later
-        self._faults: tuple[BrokerDown, ...] = ()
-
-    def notes(self) -> list[str]:
-        """Which outages there are now, a sentence each."""
-        return [f"the broker cannot be reached: {fault}" for fault in self._faults]
-
-    @property
-    def end(self) -> bool:
-        """Whether the broker is there, or will be by itself."""
-        return all(fault.for_ is not None for fault in self._faults)
-
-    @contextmanager
-    def planned(self, fault: BrokerDown) -> Iterator[None]:
-        """Break every connection, and refuse new ones meanwhile."""
-        assert self._gate is not None
-        self._faults = (*self._faults, fault)
-        self._recorder.note("fault", reason=str(fault))
-        if self._gate.shut():
-            fault.strikes()
-        if fault.for_ is not None:
-            self._later(fault.for_, fault.end)
-        try:
-            yield
-        finally:
-            self._faults = tuple(f for f in self._faults if f is not fault)
-            if not self._faults:
-                self._recorder.note("fault", reason="the broker can be reached again")
-                self._gate.open()
 
 
 def together(*calls: Callable[[], None]) -> None:

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 from celery import Celery
@@ -46,12 +45,16 @@ from pytest_celeryflow.replacing import real_monotonic
 from pytest_celeryflow.results.memory import MemoryBackend
 from pytest_celeryflow.results.values import Values
 
-__all__ = ["LATE", "WorkerMode", "later"]
+__all__ = ["LATE", "WorkerMode"]
 
 LATE = (
     "Time is real in this mode. In mode 'sim' an ETA or a retry costs nothing; or give a longer "
     "timeout=."
 )
+
+
+#: Real seconds that what a timer has begun may take to end, when its context does.
+_FIRING = 1.0
 
 
 class _Local(threading.local):
@@ -109,8 +112,7 @@ class WorkerMode(Opening):
                 backend=self._backend(stack),
             )
         )
-        after = partial(later, stack)
-        self.store_outages = StoreOutages(app.backend, self._values, self.recorder, after)
+        self.store_outages = StoreOutages(app.backend, self._values, self.recorder, self._later)
         if self._values is not None:
             self._values.used = self.store_outages.refuse
         stack.enter_context(joins_refused_in_tasks())
@@ -143,7 +145,7 @@ class WorkerMode(Opening):
         broker = Broker(semantics_of(broker_url), self.recorder, priority_steps=steps)
         self.broker = broker
         self.tampering = Tampering(broker, self.recorder)
-        self.outages = BrokerOutages(broker, self.recorder, partial(later, stack))
+        self.outages = BrokerOutages(broker, self.recorder, self._later)
         if self._any_queue():
             broker.unconsumed = self._consume_too
         return broker_settings(app, stack.enter_context(live_broker(broker)))
@@ -212,6 +214,14 @@ class WorkerMode(Opening):
 
         backend.wait_for_pending = marked
         return backend
+
+    def _later(self, seconds: float, call: Callable[[], Any]) -> None:
+        """Call something after some real seconds, unless the context ends before."""
+        timer = threading.Timer(seconds, call)
+        timer.daemon = True
+        self._stack.callback(timer.join, _FIRING)
+        self._stack.callback(timer.cancel)
+        timer.start()
 
     # --- waiting ---
 
@@ -344,14 +354,6 @@ class WorkerMode(Opening):
             workflow=workflow,
             result=result,
         )
-
-
-def later(stack: ExitStack, seconds: float, call: Callable[[], Any]) -> None:
-    """Call something after some real seconds, unless the context ends before."""
-    timer = threading.Timer(seconds, call)
-    timer.daemon = True
-    stack.callback(timer.cancel)
-    timer.start()
 
 
 def _seconds_until(eta: str | None) -> float:

@@ -1,5 +1,7 @@
 """The broker or the result store away: in virtual time, and honestly in real time."""
 
+import threading
+
 import pytest
 from celery import chord
 from celery.result import AsyncResult
@@ -181,3 +183,12 @@ def test_reading_a_result_while_the_store_is_away(shop):
             with pytest.raises(ConnectionError):
                 _ = AsyncResult(run.result.id, app=shop.app).state
             assert run.value == 1
+
+
+def test_an_outage_that_was_to_last_longer_leaves_no_timer(shop):
+    """The end of the context is the end of it."""
+    before = set(threading.enumerate())
+    with run_worker(shop.app) as flow:
+        flow.faults.broker.down(for_="1h", optional=True)
+        flow.faults.backend.down(for_="1h", optional=True)
+    assert set(threading.enumerate()) <= before
