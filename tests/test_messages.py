@@ -105,7 +105,7 @@ def test_did_not_run_because_nobody_let_it(app, add):
         "Instead:  it did not run; add#1 still waits\n"
         "Next:     flow.drain() does what waits; flow.run() publishes and does it.\n"
         "\n"
-        "nothing happened"
+        "nothing was carried out"
     )
 
 

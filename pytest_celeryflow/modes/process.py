@@ -84,6 +84,8 @@ class ProcessMode(RemoteMode):
         #: Queues that workers consume besides their own.
         self._more_queues: dict[str, None] = {}
         self._failed: BaseException | None = None
+        #: Held by whoever plans a restart, and by whoever ends all of them.
+        self._planning = threading.Lock()
         self._timers: list[threading.Timer] = []
         self._closing = False
 
@@ -144,10 +146,11 @@ class ProcessMode(RemoteMode):
         )
 
     def _stop(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
-        self._closing = True
+        with self._planning:
+            self._closing = True
         for timer in self._timers:
             timer.cancel()
-            timer.join()
+            timer.join()  # a start that has begun has a bound of its own (`services.worker`)
         for worker in self.worker_processes:
             worker.end()
 
@@ -190,11 +193,13 @@ class ProcessMode(RemoteMode):
 
     def _settled(self, name: str) -> None:
         after = self._restarts.pop(name, None)
-        if after is not None and not self._closing:
+        with self._planning:
+            if after is None or self._closing:
+                return
             timer = threading.Timer(after, self._restart, [name])
             timer.daemon = True
-            self._timers.append(timer)
             timer.start()
+            self._timers.append(timer)
 
     def _restart(self, name: str) -> None:
         if self._closing:

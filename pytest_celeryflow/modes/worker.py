@@ -219,9 +219,9 @@ class WorkerMode(Opening):
         """Call something after some real seconds, unless the context ends before."""
         timer = threading.Timer(seconds, call)
         timer.daemon = True
+        timer.start()
         self._stack.callback(timer.join, _FIRING)
         self._stack.callback(timer.cancel)
-        timer.start()
 
     # --- waiting ---
 

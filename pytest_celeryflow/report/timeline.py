@@ -67,7 +67,7 @@ def timeline(history: History, *, began: float = 0.0, limit: int = 200) -> str:
     """
     told = list(rows(history, began=began, limit=limit))
     if not told:
-        return "nothing happened"
+        return "nothing was carried out" if history else "nothing happened"
     times = max(len(row.at) for row in told)
     names = max(len(row.label) for row in told)
     lines = []
