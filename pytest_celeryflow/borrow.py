@@ -214,15 +214,23 @@ def _tasks_kept(app: Celery, config: Mapping[str, Any]) -> Iterator[None]:
     """
     kept: list[tuple[Any, dict[str, Any]]] = []
     names = ("__trace__", "_exec_options", "run")
-    for task in list(app.tasks.values()):
-        own = {name: task.__dict__[name] for name in names if name in task.__dict__}
-        for attribute, setting in task.from_config:
-            if setting in config:
-                if attribute in task.__dict__:
-                    own[attribute] = task.__dict__[attribute]
-                if getattr(task, attribute) == app.conf[setting]:
-                    setattr(task, attribute, config[setting])
-        task.__dict__.pop("_exec_options", None)
+    followed: dict[Any, list[tuple[str, Any, Any]]] = {}  # most tasks share one `from_config`
+    for task in app.tasks.values():
+        attributes = task.__dict__
+        own = {name: attributes[name] for name in names if name in attributes}
+        follows = followed.get(task.from_config)
+        if follows is None:
+            follows = followed[task.from_config] = [
+                (attribute, app.conf[setting], config[setting])
+                for attribute, setting in task.from_config
+                if setting in config
+            ]
+        for attribute, copied_from, wanted in follows:
+            if attribute in attributes:
+                own[attribute] = attributes[attribute]
+            if getattr(task, attribute) == copied_from:
+                setattr(task, attribute, wanted)
+        attributes.pop("_exec_options", None)
         kept.append((task, own))
     copied = [attribute for attribute, setting in Task.from_config if setting in config]
     try:
@@ -272,16 +280,18 @@ def as_workers_trace(app: Celery, target: Callable[..., Any]) -> Callable[..., A
 
     `fast_trace_task` tells the task the worker's node name in ``request.hostname``, where
     `trace_task_ret`, for want of it, tells the machine's. Its table of tasks is one for the
-    whole process (``_localized``), so that each app's own is handed in here.
+    whole process (``_localized``), so that each app's own is handed in here. It needs a tracer,
+    which is made as a worker makes it, when there is none yet.
     """
     if target is not trace.trace_task_ret:
         return target
     accept = prepare_accept_content(app.conf.accept_content)
 
     def run(name: str, uuid: str, request: dict[str, Any], *message: Any) -> Any:
-        if app.tasks[name].__trace__ is None:  # not built yet
-            return target(name, uuid, request, *message, app=app)
-        local = app.tasks, accept, request["hostname"]
+        task, hostname = app.tasks[name], request["hostname"]
+        if task.__trace__ is None:
+            task.__trace__ = trace.build_tracer(name, task, app.loader, hostname, app=app)
+        local = app.tasks, accept, hostname
         return trace.fast_trace_task(name, uuid, request, *message, _loc=local)
 
     return run

@@ -22,7 +22,6 @@ from typing import Any
 
 from celery import Celery, _state, signals
 from celery.app import trace
-from celery.app.trace import build_tracer
 from celery.utils.dispatch import Signal
 from celery.utils.log import get_logger
 from celery.worker import WorkController
@@ -71,30 +70,37 @@ def build(
         use_eventloop=False,
         **options,
     )
-    controller.consumer.strategies = _Strategies(controller.consumer)
+    consumer_ = controller.consumer
+    consumer_.strategies = strategies = _Strategies(consumer_)
+    if type(consumer_).update_strategies is consumer.Consumer.update_strategies:
+        consumer_.update_strategies = strategies.start_anew
     # Creating the pool forbids waiting for results everywhere; only tasks must not.
     _state._set_task_join_will_block(False)
     return controller
 
 
 class _Strategies(dict[str, Any]):
-    """How a worker deals with each task, those included that a test defines after its start.
+    """How a worker deals with each task: made when the first message of it comes.
 
-    Celery makes the table once (`celery/worker/consumer/consumer.py:Consumer.update_strategies`),
-    and a task that comes later is unknown to it.
+    Celery makes the table, and a tracer for each task, whenever the worker has connected
+    (`celery/worker/consumer/consumer.py:Consumer.update_strategies`). In a project of 300 tasks
+    that costs ten times as much as a whole test, and a task that the test defines afterwards
+    would be unknown. A tracer is made where it is first called for (`as_workers_trace`).
     """
 
     def __init__(self, consumer: Any) -> None:
         super().__init__()
         self._consumer = consumer
 
+    def start_anew(self) -> None:
+        """In place of ``update_strategies``: what tasks and settings say by now counts."""
+        self.clear()
+        for task in self._consumer.app.tasks.values():
+            task.__trace__ = None
+
     def __missing__(self, name: str) -> Any:
         consumer = self._consumer
-        app = consumer.app
-        task = app.tasks[name]
-        strategy = self[name] = task.start_strategy(app, consumer)
-        if task.__trace__ is None:
-            task.__trace__ = build_tracer(name, task, app.loader, consumer.hostname, app=app)
+        strategy = self[name] = consumer.app.tasks[name].start_strategy(consumer.app, consumer)
         return strategy
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from statistics import median
 
-from celery import chord
+from celery import Celery, chord
 
 from figures.row import Row
 from figures.stopwatch import median_of, python, timed
@@ -19,6 +19,7 @@ __all__ = ["rows"]
 
 RETRIES = 24
 NARROW, WIDE = 1_000, 4_000
+MANY = 500
 TURN = 50
 
 
@@ -49,6 +50,13 @@ def rows(*, quick: bool) -> list[Row]:
             "s",
             at_most=0.050,
             note="median, the context included",
+        ),
+        Row(
+            f"one task in an app of {MANY} tasks against one of a few",
+            _alone("project", 5 if quick else 31),
+            "x",
+            at_most=2,
+            note="the context included; the best of each",
         ),
     ]
 
@@ -104,11 +112,33 @@ def long_wait(times: int) -> float:
     return median_of(times, once)
 
 
+def project(times: int) -> float:
+    """How much longer a small test takes in a project with many tasks."""
+    large = Celery("large", broker="redis://localhost:6379/0", set_as_current=False)
+    for number in range(MANY):
+        large.task(name=f"large.add_{number}", shared=False)(add.run)
+
+    def one(of: Celery, name: str) -> float:
+        def once() -> None:
+            with simulate(of) as flow:
+                flow.run(of.tasks[name].s(1, 2))
+
+        return timed(once)
+
+    def turn() -> tuple[float, float]:
+        return one(large, "large.add_0"), one(app, add.name)
+
+    turn()
+    pairs = [turn() for _ in range(times)]
+    return min(many for many, _ in pairs) / min(few for _, few in pairs)
+
+
 if __name__ == "__main__":
     _function, _times, *_arguments = sys.argv[1:]
     _figures: dict[str, Callable[..., float]] = {
         "per_task": per_task,
         "growth": growth,
         "long_wait": long_wait,
+        "project": project,
     }
     print(json.dumps(_figures[_function](int(_times), *_arguments)))

@@ -17,7 +17,7 @@ __all__ = ["collecting_between"]
 
 #: Objects made and not freed since the last collection: after a schedule that leaves more, the
 #: collector runs.
-_SOME = 100_000
+_SOME = 10_000
 
 #: Within one schedule it runs all the same when there are so many, so that memory is bounded.
 _MANY = 2_000_000
