@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
+from operator import eq, is_
 from types import ModuleType
 from typing import Any
 
@@ -60,6 +61,9 @@ def _clocks() -> frozenset[int]:
 
 def _look_through() -> list[tuple[str, ModuleType, _Findings]]:
     """Each loaded module that holds a function to replace; one that is unchanged costs nothing."""
+    modules = list(sys.modules.values())
+    if _last.still_true_of(modules):
+        return _last.holders
     wanted = {id(function) for function in _REAL.values()}
     clocks = _clocks()
     holders = []
@@ -78,7 +82,37 @@ def _look_through() -> list[tuple[str, ModuleType, _Findings]]:
             )
         if found.ours or found.clocks:
             holders.append((name, module, found))
+    _last.note(modules, holders)
     return holders
+
+
+class _LastLook:
+    """What the last look through all modules found, for as long as none was added or has grown."""
+
+    def __init__(self) -> None:
+        self.holders: list[tuple[str, ModuleType, _Findings]] = []
+        self._modules: list[ModuleType] = []
+        self._namespaces: list[dict[str, Any]] = []
+        self._sizes: list[int] = []
+
+    def note(
+        self, modules: list[ModuleType], holders: list[tuple[str, ModuleType, _Findings]]
+    ) -> None:
+        self._modules, self.holders = modules, holders
+        self._namespaces = [getattr(module, "__dict__", _NONE) for module in modules]
+        self._sizes = list(map(len, self._namespaces))
+
+    def still_true_of(self, modules: list[ModuleType]) -> bool:
+        """Two passes in C over a thousand modules: every simulated test begins with them."""
+        return (
+            len(modules) == len(self._modules)
+            and all(map(is_, modules, self._modules))
+            and all(map(eq, map(len, self._namespaces), self._sizes))
+        )
+
+
+_NONE: dict[str, Any] = {}
+_last = _LastLook()
 
 
 @contextmanager
