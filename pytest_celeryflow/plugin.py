@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
+import pytest_celeryflow.unrewritten  # noqa: F401 - first, for the sake of all others
 from pytest_celeryflow import (
     plugin_compare,
     plugin_explore,

@@ -462,6 +462,34 @@ def test_a_session_without_our_fixtures_loads_nothing(pytester):
 
 
 @pytest.mark.slow
+def test_pytest_takes_the_package_as_python_compiled_it(pytester, monkeypatch):
+    """All but the reference workflows, whose asserts a user is to read."""
+    pytester.makepyfile(
+        """
+        import sys
+        import pytest_celeryflow.flow, pytest_celeryflow.reference.running
+
+        def test_it(pytestconfig):
+            hook = pytestconfig.pluginmanager.rewrite_hook
+            print("rewritten:", [n for n in hook._rewritten_names if n.startswith("pytest_celeryflow.")])
+        """
+    )
+    # As an installed distribution is: its package is marked before its plugin is imported.
+    pytester.makepyfile(
+        marking="""
+        import pytest
+        pytest.register_assert_rewrite("pytest_celeryflow")
+        """
+    )
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    result = pytester.runpytest_subprocess("-s", "-p", "marking", "-p", "pytest_celeryflow.plugin")
+    line = next(text for text in result.outlines if "rewritten:" in text)
+    assert "pytest_celeryflow.reference.running" in line
+    assert "pytest_celeryflow.flow" not in line
+    assert "pytest_celeryflow.plugin_html" not in line
+
+
+@pytest.mark.slow
 def test_importing_the_package_loads_nothing():
     """A public name is loaded when it is used."""
     import subprocess
