@@ -12,11 +12,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from celery import Celery, states
 from celery.canvas import Signature
-from celery.exceptions import NotRegistered
-from celery.result import AsyncResult, EagerResult, GroupResult, ResultSet
 from kombu.exceptions import EncodeError
 
-from pytest_celeryflow import hooks
+from pytest_celeryflow import hooks, outcomes
 from pytest_celeryflow.assertions import Enqueued, check_not_ran, check_ran, enqueued
 from pytest_celeryflow.books import Workflow
 from pytest_celeryflow.clock import Clock
@@ -24,6 +22,7 @@ from pytest_celeryflow.databases import hints
 from pytest_celeryflow.durations import seconds
 from pytest_celeryflow.errors import CeleryflowAssertionError, CeleryflowError, WorkflowStalled
 from pytest_celeryflow.history import Event, Execution, History
+from pytest_celeryflow.invariants import Invariants
 from pytest_celeryflow.modes.protocol import Message, Mode
 from pytest_celeryflow.planner import Faults
 from pytest_celeryflow.report.timeline import timeline
@@ -58,14 +57,11 @@ class Flow:
         self._stack = ExitStack()
         self._faults: Faults | None = None
         self._stubs: dict[str, Stub] = {}
-        self._invariants: list[tuple[str, Callable[[], Any]]] = []
-        #: Conditions of `sometimes`, and whether they were ever true.
-        self.wishes: dict[str, bool] = {}
+        self._invariants = Invariants(mode.recorder)
         self._verdicts: set[str] = set()
         self._explored = False
         self._story: Callable[[], list[str]] = list
         self._beat: Beat | None = None
-        self._broken: CeleryflowAssertionError | None = None
         #: Set by whoever knows: then the end of the flow has nothing to add.
         self.test_failed = False
         self.app: Celery = mode.app
@@ -191,8 +187,7 @@ class Flow:
             try:
                 result = signature.apply_async(args, kwargs)
             except Exception as exc:
-                # Eagerly, a task's own failure can escape from publishing (a chain does it).
-                if not _failed_with(recorder.since(first), exc):
+                if not outcomes.failed_with(recorder.since(first), exc):
                     self._explain_refusal(exc, signature, args, kwargs)
                     for heard in hooks.ran:
                         heard(self, signature, exc)
@@ -202,15 +197,14 @@ class Flow:
             mode.settle(workflow, timeout)
         except WorkflowStalled as exc:
             with mode.looking():
-                outcome = Outcome(_state(result), hung=str(exc))
+                outcome = Outcome(outcomes.state_of(result), hung=str(exc))
         else:
-            with mode.looking():
-                if raised is None:
-                    quiet = self._kept_no_result(workflow, first)
-                    mode.catch_up(lambda: not _is_unknown(result, _state(result), quiet))
-                outcome = self._outcome(result, workflow, raised, first)
+            if raised is None:
+                outcome = self._outcome(result, workflow, first)
+            else:
+                outcome = Outcome(states.FAILURE, error=raised)
         elapsed = mode.clock.elapsed - began
-        self._raise_broken()
+        self._invariants.raise_broken()
         ids = set(workflow.ids)
         history = History(e for e in recorder.since(first) if e.id in ids)
         run = Run(
@@ -248,26 +242,18 @@ class Flow:
             "task.s(1), a chain, a group or a chord"
         )
 
-    def _outcome(
-        self, result: Any, workflow: Workflow, raised: BaseException | None, first: int
-    ) -> Outcome:
-        if raised is not None:
-            return Outcome(states.FAILURE, error=raised)
-        state = _state(result)
-        quiet = self._kept_no_result(workflow, first)
-        if _is_unknown(result, state, quiet):
-            waited = _waited_for(result, quiet)
-            return Outcome(state, hung=self._mode.stalled(workflow, result=waited))
-        try:
-            return Outcome(state, value=_value(result, quiet))
-        except WorkflowStalled as exc:
-            return Outcome(state, hung=str(exc))
-        # What the workflow raised, told by the Run. SystemExit too comes out of a store that
-        # pickles (Celery 5.4 on a database), and is not the test's to end with.
-        except (Exception, SystemExit) as exc:  # noqa: BLE001
-            if self.mode != "eager":  # it came out of a store: its frames are those of the reading
-                exc = exc.with_traceback(None)
-            return Outcome(state, error=exc)
+    def _outcome(self, result: Any, workflow: Workflow, first: int) -> Outcome:
+        mode = self._mode
+        with mode.looking():
+            quiet = self._kept_no_result(workflow, first)
+            mode.catch_up(lambda: not outcomes.is_unknown(result, quiet))
+            quiet = self._kept_no_result(workflow, first)
+            return outcomes.read(
+                result,
+                quiet,
+                lambda waited: mode.stalled(workflow, result=waited),
+                keep_traceback=mode.name == "eager",
+            )
 
     def _kept_no_result(self, workflow: Workflow, first: int) -> frozenset[str]:
         """Ids of tasks that succeeded and ignore their results: to wait for one never ends."""
@@ -295,7 +281,7 @@ class Flow:
             raise ValueError(f"limit={limit!r} must be at least 1, or None for no limit")
         before = self._mode.recorder.executions
         self._mode.drain(queue, limit)
-        self._raise_broken()
+        self._invariants.raise_broken()
         return self._mode.recorder.executions - before
 
     def perform(
@@ -337,7 +323,7 @@ class Flow:
         except EncodeError as exc:
             self._explain_refusal(exc, found, args, kwargs)
             raise
-        self._raise_broken()
+        self._invariants.raise_broken()
         # The first: in `eager` a retry runs within the attempt that asks for it.
         return next(e for e in self._mode.recorder.since(first).executions() if e.id == id_)
 
@@ -447,42 +433,18 @@ class Flow:
                 ``None`` counts as true, so that it may consist of assertions.
             name: What to call it when it breaks.
         """
-        if not callable(predicate):
-            raise ValueError(f"predicate={predicate!r} cannot be called")
-        if not self._invariants:
-            self._mode.recorder.observers.append(self._check_invariants)
-        said = name or str(getattr(predicate, "__name__", "an invariant"))
-        self._invariants.append((said, predicate))
+        self._invariants.always(predicate, name)
 
     def sometimes(self, name: str, condition: Any) -> None:
         """Note that a condition should be true in at least one run of an exploration."""
-        self.wishes[name] = self.wishes.get(name, False) or bool(condition)
-
-    def _check_invariants(self, event: Event) -> None:
-        if self._broken is not None:
-            return
-        for name, predicate in self._invariants:
-            try:
-                held = predicate()
-            except AssertionError as exc:
-                held, why = False, f": {exc}"
-            else:
-                why = ""
-            if held is False or (held is not None and not held):
-                what = f"{event.label} {event.kind}" if event.label else event.kind
-                message = f"{name} is no longer true after: {what}{why}"
-                self._broken = CeleryflowAssertionError(
-                    f"{message}\n\n{timeline(self.history)}", expected=name, actual=what
-                )
-                return
-
-    def _raise_broken(self) -> None:
-        __tracebackhide__ = True
-        if self._broken is not None:
-            broken, self._broken = self._broken, None
-            raise broken
+        self._invariants.sometimes(name, condition)
 
     # --- exploration ---
+
+    @property
+    def wishes(self) -> dict[str, bool]:
+        """Conditions of `sometimes`, and whether they were ever true."""
+        return self._invariants.wishes
 
     def follow(self, *plans: Followed) -> None:
         """Let drawn plans decide, from now on, in which order things happen and what goes wrong.
@@ -542,7 +504,7 @@ class Flow:
         if self.test_failed:
             return
         try:
-            self._raise_broken()
+            self._invariants.raise_broken()
             for stub in self._stubs.values():
                 stub.check()
             if self._faults is not None:
@@ -559,54 +521,3 @@ class Flow:
         with self._stack:
             yield self
             self.check()
-
-
-def _state(result: Any) -> str:
-    if isinstance(result, ResultSet):
-        every = [_state(r) for r in result.results]
-        order = (states.FAILURE, states.REVOKED, states.RETRY, states.PENDING, states.STARTED)
-        return next((s for s in order if s in every), states.SUCCESS)
-    return str(result.state)
-
-
-def _is_unknown(result: Any, state: str, quiet: frozenset[str]) -> bool:
-    """Whether nothing can be said of the result."""
-    if isinstance(result, EagerResult):
-        return False
-    if isinstance(result, GroupResult):
-        return any(_is_unknown(r, _state(r), quiet) for r in result.results)
-    if getattr(result, "ignored", False) or result.id in quiet:
-        return False
-    if state in states.READY_STATES:
-        return False
-    parent = result.parent
-    while parent is not None:
-        if not isinstance(parent, ResultSet) and parent.state in states.PROPAGATE_STATES:
-            return False
-        if isinstance(parent, ResultSet) and _state(parent) in states.PROPAGATE_STATES:
-            return False
-        parent = parent.parent
-    return True
-
-
-def _waited_for(result: Any, quiet: frozenset[str]) -> str:
-    if isinstance(result, ResultSet):
-        unknown = (r for r in result.results if _is_unknown(r, _state(r), quiet))
-        return _waited_for(next(unknown), quiet)
-    return str(result.id)
-
-
-def _value(result: AsyncResult | ResultSet, quiet: frozenset[str]) -> Any:
-    if quiet and not isinstance(result, EagerResult):
-        if isinstance(result, ResultSet):
-            return [_value(each, quiet) for each in result.results]
-        if result.id in quiet:
-            return None
-    return result.get(disable_sync_subtasks=False)
-
-
-def _failed_with(events: History, exc: BaseException) -> bool:
-    if isinstance(exc, NotRegistered):
-        return False
-    errors = [e.details.get("error") for e in events.only("failed", "retried")]
-    return any(e is exc or (type(e) is type(exc) and str(e) == str(exc)) for e in errors)
