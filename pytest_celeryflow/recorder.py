@@ -1,11 +1,8 @@
-"""Writes the history: Celery's signals and the broker's changes become events.
+"""Writes the history: what is said of tasks, and the broker's changes, become events.
 
-Relies on the signals of `celery.signals` as Celery 5.4 to 5.7 sends them: ``task_received``
-from `celery/worker/strategy.py`, ``task_prerun``, ``task_postrun``, ``task_success``,
-``task_failure`` and ``task_retry`` from `celery/app/trace.py` (and, for what the worker's
-own process finds out, `celery/worker/request.py`), ``task_revoked``, ``task_unknown`` and
-``task_rejected`` from the worker. Publications are read off the broker, where a message is
-in its final form; signals do not tell its queue or its priority.
+Publications are read off the broker, where a message is in its final form. What becomes of a task
+after that is for others to say: who hears Celery's signals in this process (`listening`), and who
+hears what a worker's process tells (`process.hearing`).
 """
 
 from __future__ import annotations
@@ -16,7 +13,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-from celery import Celery, signals
+from celery import Celery
 from celery._state import get_current_task
 from celery.utils.threads import get_ident
 from kombu.serialization import loads
@@ -35,7 +32,7 @@ MAX_ATTEMPTS = 1_000
 
 
 class Recorder(Books):
-    """Listens to one app for as long as it is connected.
+    """Writes down what becomes of the tasks of one app.
 
     Args:
         app: The app whose tasks are recorded; those of other apps are not.
@@ -53,7 +50,7 @@ class Recorder(Books):
         #: Executions that began, over all workflows.
         self.executions = 0
         self._elapsed = elapsed
-        self._where = where
+        self.where = where
         self._events: list[Event] = []
         self._labels: dict[str, str] = {}
         self._per_name: Counter[str] = Counter()
@@ -62,7 +59,6 @@ class Recorder(Books):
         self._begun: dict[int, tuple[str | None, str]] = {}
         #: Groups whose chord's body stands in an event.
         self._bodies: set[str] = set()
-        self._connections: list[tuple[Any, Any]] = []
         #: Called with the id of each new task before it can run. Ids are the same from run to
         #: run, and a store that outlives a run may hold a result of the last one under it.
         self.first_seen: Callable[[str], None] = _nothing
@@ -74,29 +70,7 @@ class Recorder(Books):
         self.endless: str | None = None
         self._attempts: Counter[str] = Counter()
 
-    # --- life ---
-
-    def connect(self) -> None:
-        """Begin to listen."""
-        self._connections = [
-            (signals.task_received, self._on_received),
-            (signals.task_prerun, self._on_prerun),
-            (signals.task_postrun, self._on_postrun),
-            (signals.task_success, self._on_success),
-            (signals.task_failure, self._on_failure),
-            (signals.task_retry, self._on_retry),
-            (signals.task_revoked, self._on_revoked),
-            (signals.task_unknown, self._on_unknown),
-            (signals.task_rejected, self._on_rejected),
-        ]
-        for signal, handler in self._connections:
-            signal.connect(handler, weak=False, dispatch_uid=(id(self), handler.__name__))
-
-    def disconnect(self) -> None:
-        """Stop listening; the history stays."""
-        for signal, handler in self._connections:
-            signal.disconnect(dispatch_uid=(id(self), handler.__name__))
-        self._connections = []
+    # --- writing ---
 
     @property
     def history(self) -> History:
@@ -134,7 +108,7 @@ class Recorder(Books):
                 task=task,
                 id=id,
                 label=label,
-                worker=worker if worker is not None else self._where(),
+                worker=worker if worker is not None else self.where(),
                 execution=execution,
                 details=details,
             )
@@ -286,34 +260,7 @@ class Recorder(Books):
         details["wiring"] = wiring(self.app, headers, embed or {}, priority, message.queue)
         return headers["task"], headers["id"], details
 
-    # --- Celery's signals ---
-
-    def _mine(self, sender: Any) -> bool:
-        return getattr(sender, "app", None) is self.app and get_ident() not in self.silenced
-
-    def _on_received(self, sender: Any = None, request: Any = None, **_: Any) -> None:
-        if self._mine(sender):
-            self.note("received", task=request.name, id=request.id)
-
-    def _on_prerun(
-        self, sender: Any, task_id: str, args: Any = (), kwargs: Any = None, **_: Any
-    ) -> None:
-        if not self._mine(sender):
-            return
-        request = sender.request
-        info = request.delivery_info or {}
-        self.began(
-            sender.name,
-            task_id,
-            get_ident(),
-            self._where(),
-            args=tuple(args or ()),
-            kwargs=dict(kwargs or {}),
-            retries=request.retries or 0,
-            redelivered=bool(info.get("redelivered")),
-            parent=request.parent_id,
-            root=request.root_id,
-        )
+    # --- executions ---
 
     def began(
         self,
@@ -349,14 +296,6 @@ class Recorder(Books):
                 workflow.executions += 1
         self.note("started", task=task, id=id, execution=number, worker=worker, **details)
 
-    def _on_postrun(self, sender: Any, task_id: str, state: Any = None, **details: Any) -> None:
-        if not self._mine(sender):
-            return
-        if state in ("IGNORED", "REJECTED"):
-            reason = details.get("retval")
-            self._end(state.lower(), sender, task_id, error=reason)
-        self.left(get_ident())
-
     def left(self, who: Any) -> None:
         """A thread, greenlet or process is done with what it began last."""
         with self.lock:
@@ -365,54 +304,6 @@ class Recorder(Books):
                 stack.pop()
                 if not stack:
                     del self._running[who]
-
-    def _on_success(self, sender: Any, result: Any = None, **_: Any) -> None:
-        if self._mine(sender):
-            self._end("succeeded", sender, sender.request.id, result=result)
-
-    def _on_failure(
-        self, sender: Any, task_id: str, exception: Any = None, **_: Any
-    ) -> None:
-        if self._mine(sender):
-            self._end("failed", sender, task_id, error=exception)
-
-    def _on_retry(self, sender: Any, request: Any = None, reason: Any = None, **_: Any) -> None:
-        if self._mine(sender):
-            cause = getattr(reason, "exc", None)
-            when = getattr(reason, "when", None)
-            details = {"error": cause}
-            if isinstance(when, (int, float)):
-                details["countdown"] = when
-            self._end("retried", sender, request.id, **details)
-
-    def _on_revoked(
-        self,
-        sender: Any,
-        request: Any = None,
-        terminated: bool = False,
-        expired: bool = False,
-        **_: Any,
-    ) -> None:
-        if not self._mine(sender):
-            return
-        if expired:
-            self.note("expired", task=sender.name, id=request.id)
-        else:
-            self._end("revoked", sender, request.id, terminated=bool(terminated))
-
-    def _on_unknown(
-        self, sender: Any = None, message: Any = None, name: Any = None, id: Any = None, **_: Any  # noqa: A002
-    ) -> None:
-        if self._mine(sender):
-            self.note("rejected", task=name, id=id, reason="no such task is registered")
-
-    def _on_rejected(
-        self, sender: Any = None, message: Any = None, exc: Any = None, **_: Any
-    ) -> None:
-        if self._mine(sender):
-            headers = getattr(message, "headers", None) or {}
-            reason = str(exc) if exc is not None else "not a task message"
-            self.note("rejected", task=headers.get("task"), id=headers.get("id"), reason=reason)
 
     def called_in_place(
         self, errback: Any, failed: str, call: Any, args: tuple[Any, ...], kwargs: Any
@@ -425,7 +316,7 @@ class Recorder(Books):
         """
         request, exc, _, *more = args
         about = self.errback_began(
-            errback.task, failed, self._where(), exc, more, dict(kwargs), request.root_id
+            errback.task, failed, self.where(), exc, more, dict(kwargs), request.root_id
         )
         try:
             result = call(errback, *args, **kwargs)
@@ -466,9 +357,6 @@ class Recorder(Books):
         parent: dict[str, Any] = {"parent": failed, "root": root, "retries": 0}
         self.note("started", **about, args=told, kwargs=kwargs, **parent)
         return about
-
-    def _end(self, kind: str, sender: Any, id: str, **details: Any) -> None:  # noqa: A002
-        self.ended(kind, sender.name, id, None, **details)
 
     def ended(self, kind: str, task: str, id: str, who: Any, **details: Any) -> None:  # noqa: A002
         """An execution ends.

@@ -22,6 +22,7 @@ from pytest_celeryflow.errbacks import errbacks_recorded
 from pytest_celeryflow.errors import WorkflowStalled
 from pytest_celeryflow.faults import Fault
 from pytest_celeryflow.injection.bodies import Bodies, troubled
+from pytest_celeryflow.listening import Listening
 from pytest_celeryflow.live.transport import live_broker
 from pytest_celeryflow.modes.protocol import Message, Opening
 from pytest_celeryflow.modes.single import broker_settings, one_task, pending_messages
@@ -62,8 +63,9 @@ class EagerMode(Opening):
             borrowed(self.app, mode=self.name, config=config, backend=backend)
         )
         stack.enter_context(errbacks_recorded(self.app, self.recorder))
-        self.recorder.connect()
-        stack.callback(self.recorder.disconnect)
+        listening = Listening(self.recorder)
+        listening.connect()
+        stack.callback(listening.disconnect)
 
     def _wait_for_value(self, ready: Callable[[], bool], timeout: float | None) -> bool:
         __tracebackhide__ = True

@@ -29,6 +29,7 @@ from pytest_celeryflow.injection.around import planned_around
 from pytest_celeryflow.injection.bodies import Bodies, troubled
 from pytest_celeryflow.injection.messages import Tampering
 from pytest_celeryflow.injection.outages import BrokerOutages, StoreOutages
+from pytest_celeryflow.listening import Listening
 from pytest_celeryflow.modes.protocol import Message, Opening
 from pytest_celeryflow.modes.single import broker_settings, one_task, pending_messages
 from pytest_celeryflow.recorder import Recorder
@@ -132,8 +133,9 @@ class SimMode(Opening):
         stack.enter_context(errbacks_recorded(app, self.recorder))
         stack.enter_context(django_fixup_resting())
         stack.enter_context(warnings_not_raised())
-        self.recorder.connect()
-        stack.callback(self.recorder.disconnect)
+        self.listening = Listening(self.recorder)
+        self.listening.connect()
+        stack.callback(self.listening.disconnect)
         self.world.jumped.append(self._note_clock)
         stack.callback(self.world.jumped.remove, self._note_clock)
         source = BrokerSource(self.broker, self.recorder.label)
@@ -184,7 +186,7 @@ class SimMode(Opening):
         self.store_outages.refuse()
 
     def _stop_workers(self) -> None:
-        self.recorder.disconnect()
+        self.listening.disconnect()
         for worker in reversed(self.workers):
             worker.stop()
 

@@ -35,6 +35,7 @@ from pytest_celeryflow.faults import (
 from pytest_celeryflow.injection.bodies import Bodies, troubled
 from pytest_celeryflow.injection.messages import Tampering
 from pytest_celeryflow.injection.outages import BrokerOutages, StoreOutages
+from pytest_celeryflow.listening import Listening
 from pytest_celeryflow.live.pool import joins_refused_in_tasks
 from pytest_celeryflow.live.transport import live_broker
 from pytest_celeryflow.live.worker import LiveWorker
@@ -119,8 +120,9 @@ class WorkerMode(Opening):
         stack.enter_context(django_fixup_elsewhere(app))
         stack.enter_context(warnings_not_raised())
         stack.enter_context(errbacks_recorded(app, self.recorder))
-        self.recorder.connect()
-        stack.callback(self.recorder.disconnect)
+        listening = Listening(self.recorder)
+        listening.connect()
+        stack.callback(listening.disconnect)
         self._start(stack)
 
     def _start(self, stack: ExitStack) -> None:

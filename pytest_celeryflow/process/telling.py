@@ -1,12 +1,9 @@
 """In the worker: tells the test what happens to tasks.
 
-From the processes of the pool: ``task_prerun``, ``task_postrun``, ``task_success``,
-``task_failure`` and ``task_retry`` (`celery/app/trace.py`), with real arguments and results;
-what the result store has taken; and errbacks that Celery calls in place. From the main
-process: ``task_received``, ``task_revoked``, ``task_unknown``, ``task_rejected`` and what it
-finds out itself (``task_failure``, ``task_retry`` of `celery/worker/request.py`); and, around
-the pool's callbacks, that a task was given to the pool, was accepted, is over, met a time
-limit or lost its process (`billiard/pool.py:ApplyResult`).
+From the processes of the pool: what Celery's signals say (`task_signals`), with real arguments and
+results; what the result store has taken; and errbacks that Celery calls in place. From the main
+process: what the signals say there; and, around the pool's callbacks, that a task was given to the
+pool, was accepted, is over, met a time limit or lost its process (`billiard/pool.py:ApplyResult`).
 """
 
 from __future__ import annotations
@@ -16,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from billiard.exceptions import WorkerLostError
-from celery import Celery, signals
+from celery import Celery
 from celery.concurrency.prefork import TaskPool
 from celery.exceptions import TimeLimitExceeded
 from celery.worker.consumer import Consumer
@@ -25,11 +22,12 @@ from celery.worker.request import Request
 from pytest_celeryflow.faults import CrashPoint
 from pytest_celeryflow.process.questions import Interest, Questions
 from pytest_celeryflow.process.values import packed
+from pytest_celeryflow.task_signals import TaskSignals
 
 __all__ = ["Telling"]
 
 
-class Telling:
+class Telling(TaskSignals):
     """What the processes of one worker say.
 
     Args:
@@ -41,7 +39,8 @@ class Telling:
     def __init__(
         self, app: Celery, questions: Questions, reach: Callable[[CrashPoint, str, str], None]
     ) -> None:
-        self._app, self._questions, self._reach = app, questions, reach
+        super().__init__(app)
+        self._questions, self._reach = questions, reach
         self._main = os.getpid()
         #: Id of the task whose job this process carries out.
         self.job: str | None = None
@@ -54,18 +53,7 @@ class Telling:
 
     def install(self) -> None:
         """Begin to tell."""
-        for signal, handler in (
-            (signals.task_received, self._on_received),
-            (signals.task_prerun, self._on_prerun),
-            (signals.task_postrun, self._on_postrun),
-            (signals.task_success, self._on_success),
-            (signals.task_failure, self._on_failure),
-            (signals.task_retry, self._on_retry),
-            (signals.task_revoked, self._on_revoked),
-            (signals.task_unknown, self._on_unknown),
-            (signals.task_rejected, self._on_rejected),
-        ):
-            signal.connect(handler, weak=False)
+        self.connect()
         apply_async = TaskPool.apply_async
 
         def told(pool: Any, target: Any, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
@@ -96,93 +84,35 @@ class Telling:
 
         setattr(owner, name, counted)
 
-    def _mine(self, sender: Any) -> bool:
-        return getattr(sender, "app", None) is self._app
+    # --- what the signals say ---
 
-    # --- signals ---
+    def heard_received(self, task: str, id: str) -> None:  # noqa: A002 - Celery's own word
+        """See `TaskSignals`."""
+        self._questions.tell("received", task=task, id=id)
+        self._reach(CrashPoint.RECEIVED, task, id)
 
-    def _on_received(self, sender: Any = None, request: Any = None, **_: Any) -> None:
-        if self._mine(sender):
-            self._questions.tell("received", task=request.name, id=request.id)
-            self._reach(CrashPoint.RECEIVED, request.name, request.id)
-
-    def _on_prerun(
-        self, sender: Any, task_id: str, args: Any = (), kwargs: Any = None, **_: Any
-    ) -> None:
-        if not self._mine(sender):
-            return
+    def heard_start(self, task: str, id: str, **details: Any) -> None:  # noqa: A002
+        """See `TaskSignals`."""
         if self.in_pool:
-            self.job = task_id
+            self.job = id
             if self._questions.wanted(Interest.POINT):
-                self._questions.ask("begin", id=task_id)
-        request = sender.request
-        info = request.delivery_info or {}
-        self._questions.tell(
-            "started",
-            task=sender.name,
-            id=task_id,
-            args=packed(tuple(args or ())),
-            kwargs=packed(dict(kwargs or {})),
-            retries=request.retries or 0,
-            redelivered=bool(info.get("redelivered")),
-            parent=request.parent_id,
-            root=request.root_id,
-        )
+                self._questions.ask("begin", id=id)
+        values = {name: packed(details.pop(name)) for name in ("args", "kwargs")}
+        self._questions.tell("started", task=task, id=id, **values, **details)
 
-    def _on_postrun(self, sender: Any, task_id: str, state: Any = None, **more: Any) -> None:
-        if self._mine(sender):
-            error = packed(more.get("retval")) if state in ("IGNORED", "REJECTED") else None
-            self._questions.tell("ended", task=sender.name, id=task_id, state=state, error=error)
+    def heard_outcome(self, kind: str, task: str, id: str, **details: Any) -> None:  # noqa: A002
+        """See `TaskSignals`."""
+        values = {name: packed(value) for name, value in details.items()}
+        self._questions.tell("outcome", kind=kind, task=task, id=id, details=values)
 
-    def _on_success(self, sender: Any, result: Any = None, **_: Any) -> None:
-        if self._mine(sender):
-            self._outcome("succeeded", sender.name, sender.request.id, result=packed(result))
+    def heard_return(self, task: str, id: str, state: str | None, returned: Any) -> None:  # noqa: A002
+        """See `TaskSignals`."""
+        error = packed(returned) if state in ("IGNORED", "REJECTED") else None
+        self._questions.tell("ended", task=task, id=id, state=state, error=error)
 
-    def _on_failure(self, sender: Any, task_id: str, exception: Any = None, **_: Any) -> None:
-        if self._mine(sender):
-            self._outcome("failed", sender.name, task_id, error=packed(exception))
-
-    def _on_retry(self, sender: Any, request: Any = None, reason: Any = None, **_: Any) -> None:
-        if not self._mine(sender):
-            return
-        details = {"error": packed(getattr(reason, "exc", None))}
-        when = getattr(reason, "when", None)
-        if isinstance(when, int | float):
-            details["countdown"] = packed(when)
-        self._outcome("retried", sender.name, request.id, **details)
-
-    def _on_revoked(
-        self,
-        sender: Any,
-        request: Any = None,
-        terminated: bool = False,
-        expired: bool = False,
-        **_: Any,
-    ) -> None:
-        if not self._mine(sender):
-            return
-        if expired:
-            self._questions.tell("noted", kind="expired", task=sender.name, id=request.id)
-        else:
-            ended = packed(bool(terminated))
-            self._outcome("revoked", sender.name, request.id, terminated=ended)
-
-    def _on_unknown(self, sender: Any = None, name: Any = None, id: Any = None, **_: Any) -> None:  # noqa: A002
-        if self._mine(sender):
-            reason = "no such task is registered in the worker"
-            self._questions.tell("noted", kind="rejected", task=name, id=id, reason=reason)
-
-    def _on_rejected(
-        self, sender: Any = None, message: Any = None, exc: Any = None, **_: Any
-    ) -> None:
-        if self._mine(sender):
-            headers = getattr(message, "headers", None) or {}
-            reason = str(exc) if exc is not None else "not a task message"
-            about = {"task": headers.get("task"), "id": headers.get("id")}
-            self._questions.tell("noted", kind="rejected", reason=reason, **about)
-
-    def _outcome(self, kind: str, task: str, id: str, **details: Any) -> None:  # noqa: A002
-        self._questions.tell("outcome", kind=kind, task=task, id=id, details=details)
+    def heard_note(self, kind: str, task: Any, id: Any, **details: Any) -> None:  # noqa: A002
+        """See `TaskSignals`."""
+        self._questions.tell("noted", kind=kind, task=task, id=id, **details)
 
     # --- the pool ---
 
