@@ -19,7 +19,7 @@ from celery.utils.threads import get_ident
 from kombu.serialization import loads
 
 from pytest_celeryflow.books import Books, Workflow
-from pytest_celeryflow.broker.queues import Stored
+from pytest_celeryflow.broker.stored import Stored
 from pytest_celeryflow.history import KINDS, Event, History, Opaque
 from pytest_celeryflow.wiring import take_call, wiring
 
@@ -155,7 +155,7 @@ class Recorder(Books):
         finally:
             self.awaited.pop(mine, None)
 
-    # --- the broker (broker.queues.Watcher) ---
+    # --- the broker (broker.watching.Watcher) ---
 
     def published(self, message: Stored) -> None:
         """A message came in."""

@@ -18,8 +18,9 @@ from typing import Any, ClassVar
 from amqp.exceptions import RecoverableConnectionError
 from kombu.transport import TRANSPORT_ALIASES, virtual
 
-from pytest_celeryflow.broker.queues import Broker, Raw, Stored
+from pytest_celeryflow.broker.queues import Broker
 from pytest_celeryflow.broker.semantics import Place
+from pytest_celeryflow.broker.stored import Raw, Stored
 
 __all__ = ["Channel", "QoS", "Transport"]
 

@@ -15,95 +15,16 @@ from itertools import count
 from typing import Any, Protocol
 
 from pytest_celeryflow.broker.semantics import Place, Semantics
+from pytest_celeryflow.broker.stored import Raw, Stored
+from pytest_celeryflow.broker.watching import Watcher
 
-__all__ = ["Broker", "Connection", "Consumer", "Raw", "Silent", "Stored", "Watcher"]
-
-#: A message as kombu's virtual channel writes it.
-Raw = dict[str, Any]
+__all__ = ["Broker", "Connection", "Consumer"]
 
 #: Queues of Celery's remote control end so (`kombu/pidbox.py`).
 _CONTROL = ".pidbox"
 
 #: Who has a message whose consumer is gone.
 _NOBODY = "nobody"
-
-
-class Alarm(Protocol):
-    """Something that will happen unless it is cancelled."""
-
-    def cancel(self) -> None:
-        """Let it not happen."""
-
-
-@dataclass(slots=True, eq=False)
-class Stored:
-    """One message in the broker.
-
-    Attributes:
-        raw: The message as kombu's virtual channel writes it; never changed once stored.
-        queue: The queue that it was put into.
-        number: Position in the order of publication, over all queues.
-        level: Rank within the queue, the smallest first.
-        redelivered: Whether it was delivered before.
-        alarm: What will give it back unless it is acknowledged before.
-        told: Name and id of the task, where a watcher had to look into the body for them.
-        forgotten: It is out, and an acknowledgement of its twin has settled it as well.
-        orphaned: It is out, and whoever had it is gone.
-    """
-
-    raw: Raw
-    queue: str
-    number: int
-    level: int = 0
-    redelivered: bool = False
-    alarm: Alarm | None = None
-    told: tuple[str, str] | None = None
-    forgotten: bool = False
-    orphaned: bool = False
-
-    @property
-    def headers(self) -> dict[str, Any]:
-        """The message's headers; a task message has ``task`` and ``id`` among them."""
-        return self.raw.get("headers") or {}
-
-    @property
-    def task(self) -> str | None:
-        """Name of the task, or ``None`` for a message that is not a task."""
-        return self._identity[0]
-
-    @property
-    def task_id(self) -> str | None:
-        """Celery's task id, or ``None`` for a message that is not a task."""
-        return self._identity[1]
-
-    @property
-    def _identity(self) -> tuple[str | None, str | None]:
-        """Protocol 2 has them in the headers, protocol 1 in the body, where a watcher looks."""
-        if self.told is not None:
-            return self.told
-        headers = self.headers
-        return (headers["task"], headers.get("id")) if "task" in headers else (None, None)
-
-    @property
-    def tag(self) -> str:
-        """The delivery tag."""
-        return str(self.raw["properties"]["delivery_tag"])
-
-    def calm(self) -> None:
-        """The delivery is over: nothing has to give the message back any more."""
-        if self.alarm is not None:
-            self.alarm.cancel()
-            self.alarm = None
-
-    def copy(self, tag: str) -> Raw:
-        """The message for one delivery: the consumer may change it."""
-        properties = self.raw["properties"]
-        info = {**properties.get("delivery_info", {}), "redelivered": self.redelivered}
-        return {
-            **self.raw,
-            "headers": dict(self.headers),
-            "properties": {**properties, "delivery_tag": tag, "delivery_info": info},
-        }
 
 
 class Consumer(Protocol):
@@ -118,50 +39,6 @@ class Connection(Protocol):
 
     def break_off(self) -> None:
         """Break it: whoever uses it finds out."""
-
-
-class Watcher(Protocol):
-    """Told of every change, under the broker's lock."""
-
-    def published(self, message: Stored) -> None:
-        """A message came in."""
-
-    def delivered(self, message: Stored) -> None:
-        """A message was handed to a consumer."""
-
-    def duplicated(self, message: Stored) -> None:
-        """A message came in twice; this is the second."""
-
-    def settled(self, message: Stored, how: str) -> None:
-        """A message is gone for good: ``acked``, ``rejected``, ``purged``, ``dropped``."""
-
-    def returned(self, message: Stored) -> None:
-        """A message is back in its queue after it was delivered."""
-
-    def reappeared(self, message: Stored) -> None:
-        """A copy of a message that is still out is in its queue again."""
-
-
-class Silent:
-    """A watcher that watches nothing."""
-
-    def published(self, message: Stored) -> None:
-        """See `Watcher`."""
-
-    def duplicated(self, message: Stored) -> None:
-        """See `Watcher`."""
-
-    def delivered(self, message: Stored) -> None:
-        """See `Watcher`."""
-
-    def settled(self, message: Stored, how: str) -> None:
-        """See `Watcher`."""
-
-    def returned(self, message: Stored) -> None:
-        """See `Watcher`."""
-
-    def reappeared(self, message: Stored) -> None:
-        """See `Watcher`."""
 
 
 @dataclass(slots=True)

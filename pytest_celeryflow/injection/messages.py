@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from pytest_celeryflow.broker.queues import Broker, Stored
+from pytest_celeryflow.broker.queues import Broker
+from pytest_celeryflow.broker.stored import Stored
 from pytest_celeryflow.faults import Drop, Duplicate, Fault, Redeliver
 from pytest_celeryflow.recorder import Recorder
 

@@ -20,7 +20,8 @@ from contextlib import contextmanager
 from itertools import count
 from typing import Any, ClassVar
 
-from pytest_celeryflow.broker.queues import Raw, Stored, Watcher
+from pytest_celeryflow.broker.stored import Raw, Stored
+from pytest_celeryflow.broker.watching import Watcher
 
 __all__ = ["MARK", "Ledger"]
 

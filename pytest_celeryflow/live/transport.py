@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from pytest_celeryflow.broker import channel as base
-from pytest_celeryflow.broker.queues import Broker, Raw
+from pytest_celeryflow.broker.queues import Broker
+from pytest_celeryflow.broker.stored import Raw
 from pytest_celeryflow.replacing import real_monotonic
 
 __all__ = ["LiveTransport", "live_broker"]

@@ -14,8 +14,9 @@ from celery import Celery, states
 from pytest_celeryflow import stall
 from pytest_celeryflow.books import Workflow
 from pytest_celeryflow.borrow import borrowed, is_configured
-from pytest_celeryflow.broker.queues import Broker, Stored
+from pytest_celeryflow.broker.queues import Broker
 from pytest_celeryflow.broker.semantics import SEMANTICS, semantics_of
+from pytest_celeryflow.broker.stored import Stored
 from pytest_celeryflow.clock import VirtualClock
 from pytest_celeryflow.controller import (
     consume_too,

@@ -16,7 +16,8 @@ from typing import Any
 
 from celery.worker.consumer import Consumer
 
-from pytest_celeryflow.broker.queues import Raw, Silent, Stored
+from pytest_celeryflow.broker.stored import Raw, Stored
+from pytest_celeryflow.broker.watching import Silent
 from pytest_celeryflow.live.ledger import MARK, Ledger
 from pytest_celeryflow.process.questions import Interest, Questions
 

@@ -16,7 +16,8 @@ from greenlet import getcurrent, greenlet
 from pytest_celeryflow.errors import CeleryflowError
 
 if TYPE_CHECKING:
-    from pytest_celeryflow.sim.world import Timer, World
+    from pytest_celeryflow.sim.timers import Timer
+    from pytest_celeryflow.sim.world import World
 
 __all__ = ["MAX_ESCAPES", "SWALLOWS", "Fiber", "Killed"]
 

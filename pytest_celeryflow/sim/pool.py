@@ -32,7 +32,8 @@ from pytest_celeryflow.faults import CrashPoint
 from pytest_celeryflow.recorder import Recorder
 from pytest_celeryflow.sim.crashes import Crashes
 from pytest_celeryflow.sim.fiber import Fiber, Killed
-from pytest_celeryflow.sim.world import Timer, World
+from pytest_celeryflow.sim.timers import Timer
+from pytest_celeryflow.sim.world import World
 
 __all__ = ["Job", "SimPool"]
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pytest_celeryflow.broker import channel as base
-from pytest_celeryflow.broker.queues import Broker, Stored
+from pytest_celeryflow.broker.queues import Broker
+from pytest_celeryflow.broker.stored import Stored
 from pytest_celeryflow.sim.fiber import Fiber
 from pytest_celeryflow.sim.world import World
 

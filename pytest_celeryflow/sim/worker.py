@@ -24,7 +24,7 @@ from pytest_celeryflow.recorder import Recorder
 from pytest_celeryflow.sim.crashes import Crashes
 from pytest_celeryflow.sim.fiber import Fiber, Killed
 from pytest_celeryflow.sim.pool import SimPool
-from pytest_celeryflow.sim.timer import SimTimer
+from pytest_celeryflow.sim.worker_timer import SimTimer
 from pytest_celeryflow.sim.world import World
 
 __all__ = ["SimWorker"]

@@ -14,18 +14,13 @@ work; Celery's `LocalStack` keys on the greenlet (`celery/utils/threads.py`), so
 Invariants:
 * Only the greenlet in `drive` picks moves; a fiber never switches to another fiber.
 * Time moves only in `drive`, and only when no move is enabled.
-* A timer with ``essential=False`` never makes the clock jump by itself: it belongs to
-  someone who merely polls, and polling what nobody will change would never end.
 """
 
 from __future__ import annotations
 
-import heapq
 import threading
 from asyncio import _get_running_loop, _set_running_loop
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from itertools import count
 from typing import Any, ClassVar, Protocol
 
 from celery import _state
@@ -36,10 +31,9 @@ from pytest_celeryflow.errors import CeleryflowError, WorkflowStalled
 from pytest_celeryflow.replacing import real_sleep
 from pytest_celeryflow.sim.choosing import Choosing
 from pytest_celeryflow.sim.fiber import MAX_ESCAPES, SWALLOWS, Fiber, Killed
+from pytest_celeryflow.sim.timers import SECOND, Timer, Timers, microseconds, yes
 
-__all__ = ["Move", "Source", "Timer", "World", "microseconds"]
-
-_SECOND = 1_000_000
+__all__ = ["Move", "Source", "World"]
 
 #: More timers in a row than this, without anybody being given anything to do, is a livelock: a
 #: task that sleeps and looks without end. One that sleeps a second at a time lasts for hours.
@@ -47,15 +41,6 @@ MAX_IDLE_TIMERS = 20_000
 
 #: A test that sleeps so often in a row while nothing happens waits in vain.
 MAX_IDLE_WAITS = 10_000
-
-
-def microseconds(seconds: float) -> int:
-    """Seconds in the clock's unit; what is more than nothing stays more than nothing.
-
-    A wait of a fraction of a microsecond, as float arithmetic leaves it over, must let time
-    pass: whoever asked would look at the same moment again, for ever.
-    """
-    return max(round(seconds * _SECOND), 1 if seconds > 0 else 0)
 
 
 class Move(Protocol):
@@ -78,35 +63,6 @@ class Source(Protocol):
 
     def moves(self) -> Iterator[Move]:
         """The moves that are enabled now, the most natural first."""
-
-
-@dataclass(slots=True, eq=False)
-class Timer:
-    """A call at a moment of virtual time."""
-
-    due: int
-    call: Callable[[], Any]
-    essential: Callable[[], bool]
-    name: str = "timer"
-    cancelled: bool = False
-
-    @property
-    def actor(self) -> str:
-        """Time's own."""
-        return self.name
-
-    def cancel(self) -> None:
-        """Never call it."""
-        self.cancelled = True
-
-    def make(self) -> None:
-        """Call it."""
-        if not self.cancelled:
-            self.call()
-
-
-def _yes() -> bool:
-    return True
 
 
 class World:
@@ -156,8 +112,7 @@ class World:
         self._vain_look = -1
         self._idle_at, self._idle_waits = -1, 0
         self._idle_timers = 0
-        self._timers: list[tuple[int, int, Timer]] = []
-        self._order = count(1)
+        self.timers = Timers()
         self._runnable: dict[Fiber, None] = {}
         self._blocked: dict[Fiber, None] = {}
         self._fibers: dict[greenlet, Fiber] = {}
@@ -192,7 +147,7 @@ class World:
             fiber.looked()
             # Celery 5.4 pauses once before it first looks whether the result is there
             # (`celery/backends/asynchronous.py:Drainer.drain_events_until`).
-            essential = fiber.news if fiber.polls and not fiber.fresh else _yes
+            essential = fiber.news if fiber.polls and not fiber.fresh else yes
             fiber.fresh = False
             fiber.timer = self.call_at(
                 deadline, fiber.wake, essential=essential, name=f"{fiber.actor} wakes"
@@ -234,7 +189,7 @@ class World:
         7,200 times for an ETA in an hour. Between two timers nothing changes: the looks in
         between are left out, and the rhythm is kept.
         """
-        now, timer = self.clock.us, self._next_timer()
+        now, timer = self.clock.us, self.timers.next()
         if timer is None or timer.due <= deadline or next(self.moves(), None) is not None:
             return deadline
         pause = max(deadline - now, 1)
@@ -296,13 +251,11 @@ class World:
         due: int,
         call: Callable[[], Any],
         *,
-        essential: Callable[[], bool] = _yes,
+        essential: Callable[[], bool] = yes,
         name: str = "timer",
     ) -> Timer:
         """Call something at a moment, given in the clock's microseconds."""
-        timer = Timer(due, call, essential, name)
-        heapq.heappush(self._timers, (due, next(self._order), timer))
-        return timer
+        return self.timers.add(Timer(due, call, essential, name))
 
     def call_after(
         self, seconds: float, call: Callable[[], Any], *, name: str = "timer"
@@ -310,28 +263,11 @@ class World:
         """Call something after some virtual seconds."""
         return self.call_at(self.clock.us + microseconds(seconds), call, name=name)
 
-    def _next_timer(self) -> Timer | None:
-        while self._timers and self._timers[0][2].cancelled:
-            heapq.heappop(self._timers)
-        return self._timers[0][2] if self._timers else None
-
-    def _anything_essential(self) -> bool:
-        cancelled = 0
-        for _, _, timer in self._timers:
-            if timer.cancelled:
-                cancelled += 1
-            elif timer.essential():
-                return True
-        if cancelled:
-            self._timers = [entry for entry in self._timers if not entry[2].cancelled]
-            heapq.heapify(self._timers)
-        return False
-
     # --- moves ---
 
     def moves(self) -> Iterator[Move]:
         """Everything that could happen now: due timers, fibers that can go on, sources."""
-        due = self._next_timer()
+        due = self.timers.next()
         if due is not None and due.due <= self.clock.us:
             yield due
         yield from list(self._runnable)
@@ -345,7 +281,7 @@ class World:
         if move is None:
             return False
         if isinstance(move, Timer):
-            heapq.heappop(self._timers)
+            self.timers.pop()
             self._idle_timers += 1
         elif not isinstance(move, Fiber):
             self._idle_timers = 0
@@ -477,9 +413,9 @@ class World:
                         "while nothing else happened: what it waits for will never be so"
                     )
                 continue
-            timer = self._next_timer()
+            timer = self.timers.next()
             if deadline is None:
-                if timer is None or not self._anything_essential():
+                if timer is None or not self.timers.any_essential():
                     if self._heard_from_outside():
                         continue
                     return False
@@ -508,7 +444,7 @@ class World:
 
     def at_rest(self) -> bool:
         """Whether nothing is enabled and nothing essential is to come."""
-        return next(self.moves(), None) is None and not self._anything_essential()
+        return next(self.moves(), None) is None and not self.timers.any_essential()
 
     def drive_within(self, until: Callable[[], bool], deadline: int) -> bool:
         """`drive`, but not past a deadline, and no further than something is left to happen."""
@@ -523,7 +459,7 @@ class World:
         """Let time pass (`VirtualClock.advance`)."""
         fiber = self._fibers.get(getcurrent())
         if fiber is not None:
-            self.block(None, (us - self.clock.us) / _SECOND)
+            self.block(None, (us - self.clock.us) / SECOND)
         else:
             self.drive(_no, us)
 

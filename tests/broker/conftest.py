@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from kombu import Connection
 
-from pytest_celeryflow.broker.queues import Broker, Raw, Stored
+from pytest_celeryflow.broker.queues import Broker
 from pytest_celeryflow.broker.semantics import SEMANTICS
+from pytest_celeryflow.broker.stored import Raw, Stored
 from pytest_celeryflow.live.transport import live_broker
 
 

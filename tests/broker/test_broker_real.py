@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kombu import Connection, Producer, Queue
 
-from pytest_celeryflow.broker.queues import Broker, Silent
+from pytest_celeryflow.broker.queues import Broker
 from pytest_celeryflow.broker.semantics import SEMANTICS
+from pytest_celeryflow.broker.watching import Silent
 from pytest_celeryflow.live.transport import live_broker
 from tests.services import rabbitmq_url, redis_client, redis_url
 

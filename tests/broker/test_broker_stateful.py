@@ -7,8 +7,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-from pytest_celeryflow.broker.queues import Broker, Silent
+from pytest_celeryflow.broker.queues import Broker
 from pytest_celeryflow.broker.semantics import SEMANTICS, Semantics
+from pytest_celeryflow.broker.watching import Silent
 
 from .conftest import body, message
 

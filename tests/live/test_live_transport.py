@@ -10,8 +10,9 @@ from celery import Celery
 from kombu import Connection, Consumer, Producer, Queue
 
 from pytest_celeryflow import run_worker
-from pytest_celeryflow.broker.queues import Broker, Silent
+from pytest_celeryflow.broker.queues import Broker
 from pytest_celeryflow.broker.semantics import MEMORY
+from pytest_celeryflow.broker.watching import Silent
 from pytest_celeryflow.live.transport import live_broker
 
 BOUND = 10.0

@@ -14,7 +14,8 @@ from typing import Any
 from kombu.asynchronous.timer import Timer as KombuTimer
 from kombu.asynchronous.timer import scheduled
 
-from pytest_celeryflow.sim.world import World, microseconds
+from pytest_celeryflow.sim.timers import microseconds
+from pytest_celeryflow.sim.world import World
 
 __all__ = ["SimTimer"]
 
