@@ -2,6 +2,7 @@
 
 import os
 
+import hypothesis
 import pytest
 from celery import _state
 
@@ -16,6 +17,10 @@ pytest_plugins = ["pytester"]
 
 # There pytest tells each message once more, at full length; what a person is told is tested here.
 os.environ.pop("CI", None)
+
+# Nothing here is timed: a machine that is busy would fail tests that are right.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture(autouse=True)

@@ -139,7 +139,7 @@ def real_rabbitmq() -> Iterator[Connection]:
 
 
 compared = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 
@@ -166,7 +166,7 @@ def test_rabbitmq_semantics_are_those_of_a_real_rabbitmq(
 
 
 @given(operations=st.lists(st.sampled_from([("publish", 0), ("get",), ("ack", 0)])))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_without_returns_the_order_is_that_of_kombus_memory_transport(operations) -> None:
     """Both are first in, first out.
 

@@ -119,7 +119,7 @@ class BrokerMachine(RuleBasedStateMachine):
 def _test_case(name: str) -> type:
     machine = type(f"{name.title()}Machine", (BrokerMachine,), {"semantics": SEMANTICS[name]})
     case = machine.TestCase
-    case.settings = settings(max_examples=30, stateful_step_count=30, deadline=None)
+    case.settings = settings(max_examples=30, stateful_step_count=30)
     return case
 
 

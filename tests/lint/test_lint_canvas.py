@@ -166,7 +166,7 @@ def _compose(inner):
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.recursive(tasks, _compose, max_leaves=10), st.booleans())
 def test_any_canvas_can_be_linted_and_stays_as_it_was(canvas, configured):
     url = "redis://nowhere.invalid" if configured else None

@@ -78,7 +78,7 @@ def test_a_script_replies_as_on_a_real_server(real, text: str) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data())
 def test_arithmetic_replies_as_on_a_real_server(real, data) -> None:
     """Random expressions of numbers, comparisons and logic."""

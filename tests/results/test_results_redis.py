@@ -22,7 +22,7 @@ from pytest_celeryflow.results.redis import InProcessClient
 pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning")
 
 compared = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 #: Kinds of values; a key holds one kind, as Celery's do.

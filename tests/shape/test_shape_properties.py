@@ -73,7 +73,7 @@ def composed(draw: st.DrawFn, inner: st.SearchStrategy[Any]) -> Any:
 
 
 canvases = st.recursive(tasks() | mapped(), composed, max_leaves=12)
-quick = settings(max_examples=50, deadline=None)
+quick = settings(max_examples=50)
 
 
 @quick
@@ -211,7 +211,7 @@ def edits(path: str, node: Shape) -> Iterator[tuple[str, Shape]]:
                 yield f"{path}{label}[{index}]", replace(node, children=before + after[1:])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(canvases, st.data())
 def test_one_edit_is_reported_at_its_own_path(canvas: Any, data: st.DataObject) -> None:
     found = numbered(shape(canvas))
@@ -227,7 +227,7 @@ def test_one_edit_is_reported_at_its_own_path(canvas: Any, data: st.DataObject) 
         assert first.startswith(f"{reported}: ")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(canvases)
 def test_signatures_rebuilt_by_celery_have_the_same_shape(canvas: Any) -> None:
     if canvas.get("subtask_type") == "chain" and canvas.options:
