@@ -25,11 +25,15 @@ hypothesis.settings.load_profile("untimed")
 
 @pytest.fixture(autouse=True)
 def shared_tasks_forgotten():
-    """`@shared_task` announces a task for the rest of the process: those of a test are its own."""
+    """`@shared_task` announces a task to all apps there are and will be: those of a test are its own."""
     kept = set(_state._on_app_finalizers)
+    tasks = {app: set(app._tasks) for app in _state._get_active_apps() if app.finalized}
     yield
     _state._on_app_finalizers.clear()
     _state._on_app_finalizers.update(kept)
+    for app, names in tasks.items():
+        for name in set(app._tasks) - names:
+            del app._tasks[name]
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import pathlib
 import threading
 
 import pytest
+from celery import Celery
 from greenlet import greenlet
 
 from pytest_celeryflow import run_eager, run_worker, simulate
@@ -49,3 +50,22 @@ def test_a_task_that_never_ends_is_unwound(app):
         forever.delay()
         flow.clock.advance(1)
     assert ended == [True]
+
+
+SHARES = """
+from celery import shared_task
+
+def test_it():
+    @shared_task(name="theirs")
+    def theirs(): pass
+"""
+
+
+def test_shared_tasks_of_a_test_stay_with_it(pytester, app):
+    """Neither apps that are there already nor later ones keep them: `shared_tasks_forgotten`."""
+    app.finalize()
+    pytester.makeconftest("from tests.conftest import shared_tasks_forgotten")
+    pytester.makepyfile(SHARES)
+    pytester.runpytest_inprocess("-p", "no:randomly").assert_outcomes(passed=1)
+    assert "theirs" not in app.tasks
+    assert "theirs" not in Celery(set_as_current=False).tasks

@@ -7,15 +7,12 @@ run forgets its queues after an hour. An exchange has no such thing; but it may 
 the last queue that is bound to it (``auto_delete``), and one more queue, that gets nothing,
 keeps it until then.
 
-Relies on `kombu/transport/pyamqp.py` and `amqp.Channel` as of kombu 5.3 to 5.7. Two threads
-write to the connection of a worker: the pool's acknowledge. `amqp` builds frames in one
-buffer (`amqp/method_framing.py:frame_writer`), so that they take turns here.
+Relies on `kombu/transport/pyamqp.py` and `amqp.Channel` as of kombu 5.3 to 5.7.
 """
 
 from __future__ import annotations
 
 import select
-import threading
 from typing import Any
 
 from kombu.transport import TRANSPORT_ALIASES
@@ -42,7 +39,6 @@ class RabbitChannel(base.Channel):
     def __init__(self, connection: Any, *args: Any, **kwargs: Any) -> None:
         self._ledger: Ledger = connection.ledger
         self._name = self._ledger.on_server
-        self._turn = connection.turn
         self._queue_of: dict[str, str] = {}
         super().__init__(connection, *args, **kwargs)
         # With publisher confirms, `amqp` puts another method in its place.
@@ -116,8 +112,7 @@ class RabbitChannel(base.Channel):
         """Acknowledge."""
         if self._ledger.loses_ack(self, delivery_tag):
             return self.basic_reject(delivery_tag, True)
-        with self._turn:
-            result = super().basic_ack(delivery_tag, *args, **kwargs)
+        result = super().basic_ack(delivery_tag, *args, **kwargs)
         self._ledger.settled(self, delivery_tag, "acked")
         return result
 
@@ -125,16 +120,10 @@ class RabbitChannel(base.Channel):
         """Reject, or give back."""
         if requeue:
             self._ledger.returned(self, delivery_tag)
-        with self._turn:
-            result = super().basic_reject(delivery_tag, requeue, *args, **kwargs)
+        result = super().basic_reject(delivery_tag, requeue, *args, **kwargs)
         if not requeue:
             self._ledger.settled(self, delivery_tag, "rejected")
         return result
-
-    def basic_qos(self, *args: Any, **kwargs: Any) -> Any:
-        """Announce a prefetch count."""
-        with self._turn:
-            return super().basic_qos(*args, **kwargs)
 
     def collect(self) -> None:
         """It is closed."""
@@ -244,8 +233,15 @@ class RabbitConnection(base.Connection):
 
     def __init__(self, *args: Any, celeryflow: str, **kwargs: Any) -> None:
         self.ledger = Ledger.open[celeryflow]
-        self.turn = threading.RLock()
+        #: kombu's connection, as its transport tells.
+        self.client: Any = None
         super().__init__(*args, **kwargs)
+
+    def collect(self) -> None:
+        """It is closed, maybe by the server: nothing is consumed, from before channels are."""
+        if self.client is not None:
+            self.client.transport.patient = False
+        super().collect()
 
 
 class RabbitTransport(base.Transport):
@@ -258,6 +254,15 @@ class RabbitTransport(base.Transport):
         #: See `live.transport.LiveTransport`.
         self.patient = self.broken = False
         self.bell = Bell()
+
+    def verify_connection(self, connection: Any) -> bool:
+        """Whether there is a connection. One that is consumed from stays until a read fails.
+
+        Where a write has failed, as that of an acknowledgement does, kombu would put another in
+        its place (`kombu/connection.py:Connection.connection`), from which nothing consumes:
+        Celery, which begins anew when it is told of the loss, would never hear of it.
+        """
+        return self.patient or bool(super().verify_connection(connection))
 
     def drain_events(self, connection: Any, timeout: float | None = None, **kwargs: Any) -> Any:
         """Wait for something and deal with it.

@@ -127,7 +127,6 @@ class RedisChannel(ToldRedisChannel):
     """The same, with a wait that can be ended."""
 
     def __init__(self, connection: RedisTransport, *args: Any, **kwargs: Any) -> None:
-        self._bell = connection.bell
         #: The connection that waits in BRPOP, and what the server calls it.
         self._waiting_as: tuple[Any, int] = (None, 0)
         super().__init__(connection, *args, **kwargs)
@@ -137,16 +136,6 @@ class RedisChannel(ToldRedisChannel):
         result = super().basic_consume(*args, **kwargs)
         self.unblock()  # it waits for the queues that it knew
         return result
-
-    def basic_ack(self, *args: Any, **kwargs: Any) -> None:
-        """Acknowledge; the loop may have room for another message now."""
-        super().basic_ack(*args, **kwargs)
-        self._bell.ring()
-
-    def basic_reject(self, *args: Any, **kwargs: Any) -> None:
-        """Reject, or give back; likewise."""
-        super().basic_reject(*args, **kwargs)
-        self._bell.ring()
 
     def _brpop_start(self, timeout: float | None = None) -> None:
         connection = self.client.connection

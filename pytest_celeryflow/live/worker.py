@@ -38,10 +38,26 @@ class _Consumer(Consumer):
         return on_task_received
 
     def call_soon(self, p: Any, *args: Any, **kwargs: Any) -> Any:
-        """Run something in the loop's thread (Celery 5.4 and 5.5 acknowledge so)."""
+        """Run something in the loop's thread, which alone uses the worker's connection."""
         result = super().call_soon(p, *args, **kwargs)
         self.wake()
         return result
+
+    def call_soon_ack(self, p: Any, *args: Any, **kwargs: Any) -> Any:
+        """Acknowledge there, as Celery's event loop and its versions before 5.7 do.
+
+        Its loop without events does so at once, because there all tasks are greenlets of one
+        thread (`celery/worker/consumer/consumer.py`).
+        """
+        return self.call_soon(p, *args, **kwargs)
+
+    def _restore_prefetch_count_after_connection_restart(self, *args: Any) -> None:
+        """Announce a larger prefetch count there; the answer comes to whoever reads.
+
+        Celery does so where a task was acknowledged. In a thread of the pool that would wait
+        for an answer which the loop reads, and the loop for its turn.
+        """
+        self.call_soon(super()._restore_prefetch_count_after_connection_restart, *args)
 
     def apply_eta_task(self, task: Any) -> None:
         """A task's ETA has come: the loop has a larger prefetch count to announce."""
@@ -59,10 +75,16 @@ class _Consumer(Consumer):
         super().on_ready()
         self.connection.transport.patient = True
 
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        """It consumes no more, from before its channels give back what they have."""
+        self.connection.transport.patient = False
+        super().on_connection_error_after_connected(exc)
+
     def wake(self) -> None:
         """Let the loop go round."""
-        if self.connection is not None:
-            self.connection.transport.wake()
+        connection = self.connection  # the loop may lose it meanwhile
+        if connection is not None:
+            connection.transport.wake()
 
 
 class _Controller(Controller):

@@ -10,8 +10,7 @@ from celery import _state
 
 @pytest.fixture(autouse=True)
 def _examples_stay_apart(monkeypatch):
-    """An example's app becomes current and announces its tasks, as a user's does."""
-    monkeypatch.setattr(_state, "_on_app_finalizers", set(_state._on_app_finalizers))
+    """An example's app becomes current, as a user's does."""
     monkeypatch.setattr(_state, "default_app", _state.default_app)
     monkeypatch.setattr(_state._tls, "current_app", _state._tls.current_app)
     yield

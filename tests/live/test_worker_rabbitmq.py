@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from functools import partial
 
 import pytest
@@ -12,9 +13,9 @@ from kombu import Connection, Exchange, Queue
 
 from pytest_celeryflow import run_worker
 from pytest_celeryflow.live.ledger import Ledger
-from pytest_celeryflow.live.rabbitmq import KEEPER
+from pytest_celeryflow.live.rabbitmq import KEEPER, RabbitChannel
 from tests import services, test_worker_mode
-from tests.live.test_worker_redis import events, leaves_nothing
+from tests.live.test_worker_redis import events, leaves_nothing, whether_it_consumes
 from tests.test_worker_mode import *  # noqa: F403 - every test of it, on this server
 from tests.test_worker_mode import gate, sig
 
@@ -157,15 +158,73 @@ def test_contexts_leave_neither_threads_nor_descriptors(app, url) -> None:
     leaves_nothing(app, broker=url)
 
 
-def test_a_message_comes_back_when_its_connection_breaks(app, url) -> None:
+def cut(connection):
+    """As a network does."""
+    connection.transport.sock.shutdown(2)
+
+
+def offend(connection):
+    """Let the server close it: a channel may be opened only once."""
+    connection.channels[1].send_method((20, 10), "s", ("",))
+
+
+@pytest.mark.parametrize("breaks", [cut, offend])
+def test_a_message_comes_back_when_its_connection_breaks(app, url, breaks) -> None:
     """The worker connects again; the history tells of the second delivery."""
     with run_worker(app, broker=url, config={"task_acks_late": True}) as flow:
+        consuming = whether_it_consumes(flow)
         app.tasks["shop.hold"].delay()
         assert gate.reached.wait(BOUND)
-        worker = flow._mode.worker
-        worker.consumer.connection.connection.transport.sock.shutdown(2)
+        breaks(flow._mode.worker.consumer.connection.connection)
+        # Or the acknowledgement could be on its way to a server that reads no more.
+        assert flow._mode._until(lambda: len(flow.history.only("redelivered")) == 1, BOUND)
         gate.opened.set()
         flow.drain()
         held = [e for e in flow.history.executions() if e.task == "shop.hold"]
     assert [e.redelivered for e in held] == [False, True]
     assert len(flow.history.only("redelivered")) == 1
+    assert consuming == [False]  # or a wait could end because nobody consumes
+
+
+def test_a_loss_that_an_acknowledgement_finds_is_noticed(app, url) -> None:
+    """A connection on which a write failed is not replaced by one that nothing consumes from."""
+    with run_worker(app, broker=url) as flow:
+        app.tasks["shop.hold"].delay()
+        assert gate.reached.wait(BOUND)
+        wire = flow._mode.worker.consumer.connection.connection.transport
+
+        def broken(_):
+            wire.sock.shutdown(2)
+            raise ConnectionResetError
+
+        wire._write = broken
+        gate.opened.set()
+        flow.drain()
+        assert [e.redelivered for e in flow.history.executions()] == [False, True]
+
+
+def test_only_the_loop_uses_the_connection_of_a_worker(app, url, monkeypatch) -> None:
+    """Neither acknowledgements nor the prefetch count after a loss come from the pool's threads."""
+    seen = []
+
+    def noted(name):
+        call = getattr(RabbitChannel, name)
+
+        def in_thread(self, *args, **kwargs):
+            seen.append((name, threading.current_thread().name))
+            return call(self, *args, **kwargs)
+
+        monkeypatch.setattr(RabbitChannel, name, in_thread)
+
+    for name in ("basic_ack", "basic_reject", "basic_qos"):
+        noted(name)
+    with run_worker(app, broker=url) as flow:
+        app.tasks["shop.hold"].delay()
+        assert gate.reached.wait(BOUND)
+        flow._mode.worker.consumer.connection.connection.transport.sock.shutdown(2)
+        assert flow._mode._until(lambda: len(flow.history.only("redelivered")) == 1, BOUND)
+        seen.clear()
+        gate.opened.set()
+        flow.drain()
+    assert {name for name, _ in seen} == {"basic_ack", "basic_qos"}
+    assert {thread for _, thread in seen} == {"celeryflow-w1"}

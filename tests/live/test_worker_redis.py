@@ -132,6 +132,34 @@ def test_a_rejected_message_comes_back_marked(app, url) -> None:
     assert len(run.history.only("redelivered")) == 1
 
 
+def test_a_message_comes_back_when_all_connections_break(app, url, client) -> None:
+    """The worker connects again; the history tells of the second delivery."""
+    with run_worker(app, broker=url, backend=url) as flow:
+        consuming = whether_it_consumes(flow)
+        app.tasks["shop.hold"].delay()
+        assert gate.reached.wait(BOUND)
+        client.client_kill_filter(_type="normal", skipme=True)
+        # Until it is lost, redis-py would acknowledge on another connection.
+        assert flow._mode._until(lambda: len(flow.history.only("redelivered")) == 1, BOUND)
+        gate.opened.set()
+        flow.drain()
+        held = [e for e in flow.history.executions() if e.task == "shop.hold"]
+    assert [e.redelivered for e in held] == [False, True]
+    assert consuming == [False]  # or a wait could end because nobody consumes
+
+
+def whether_it_consumes(flow):
+    """Whether the worker does when a message of it comes back, each time."""
+    told, mode = [], flow._mode
+
+    def look(event):
+        if event.kind == "redelivered":
+            told.append(mode.worker.consuming)
+
+    mode.recorder.observers.append(look)
+    return told
+
+
 def test_a_purge_is_noticed(app, url) -> None:
     """What the server threw away does not count as under way."""
     with run_worker(app, broker=url, queues=["one"]) as flow:

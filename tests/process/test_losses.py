@@ -46,21 +46,21 @@ def counted(run):
 #: Where a crash is, who is killed, of which task. billiard notices a lost process after up to
 #: five seconds, so that not every combination is here.
 CRASHES = [
-    ("pair", CrashPoint.RECEIVED, "worker"),
-    ("pair", CrashPoint.BEFORE_ACK, "worker"),
-    ("pair", CrashPoint.AFTER_ACK, "process"),
-    ("pair", CrashPoint.AFTER_ACK, "worker"),
-    ("pair", CrashPoint.IN_BODY, "process"),
-    ("pair", CrashPoint.BEFORE_CALLBACKS, "worker"),
-    ("late", CrashPoint.RECEIVED, "worker"),
-    ("late", CrashPoint.AFTER_ACK, "worker"),
-    ("late", CrashPoint.BEFORE_RESULT, "process"),
-    ("late", CrashPoint.AFTER_RESULT, "process"),
-    ("late", CrashPoint.BEFORE_CALLBACKS, "process"),
-    ("late", CrashPoint.AFTER_RESULT, "worker"),
-    ("late", CrashPoint.BEFORE_LATE_ACK, "worker"),
-    ("late_lost", CrashPoint.IN_BODY, "process"),
-    ("late_lost", CrashPoint.AFTER_CALLBACKS, "process"),
+    (t.pair, CrashPoint.RECEIVED, "worker"),
+    (t.pair, CrashPoint.BEFORE_ACK, "worker"),
+    (t.pair, CrashPoint.AFTER_ACK, "process"),
+    (t.pair, CrashPoint.AFTER_ACK, "worker"),
+    (t.pair, CrashPoint.IN_BODY, "process"),
+    (t.pair, CrashPoint.BEFORE_CALLBACKS, "worker"),
+    (t.late, CrashPoint.RECEIVED, "worker"),
+    (t.late, CrashPoint.AFTER_ACK, "worker"),
+    (t.late, CrashPoint.BEFORE_RESULT, "process"),
+    (t.late, CrashPoint.AFTER_RESULT, "process"),
+    (t.late, CrashPoint.BEFORE_CALLBACKS, "process"),
+    (t.late, CrashPoint.AFTER_RESULT, "worker"),
+    (t.late, CrashPoint.BEFORE_LATE_ACK, "worker"),
+    (t.late_lost, CrashPoint.IN_BODY, "process"),
+    (t.late_lost, CrashPoint.AFTER_CALLBACKS, "process"),
 ]
 
 
@@ -70,16 +70,16 @@ def test_a_crash_is_what_the_simulation_makes_of_it():
     services.private_redis()
     real, simulated = {}, {}
     with run_process(APP, broker=rabbitmq, concurrency=1) as flow:
-        for name, point, victim in CRASHES:
-            with flow.faults.crash(name, at=point, kills=victim) as fault:
-                run = flow.run(chain(t.app.tasks[f"tests.process.app.{name}"].s(1), t.noted.s()))
+        for task, point, victim in CRASHES:
+            with flow.faults.crash(task, at=point, kills=victim) as fault:
+                run = flow.run(chain(task.s(1), t.noted.s()))
             assert fault.fired == 1
-            real[name, point.name, victim] = counted(run)
-    for name, point, victim in CRASHES:
+            real[task.name, point.name, victim] = counted(run)
+    for task, point, victim in CRASHES:
         with simulate(t.app, broker="rabbitmq", backend="redis", concurrency=1) as flow:
-            flow.faults.crash(name, at=point, kills=victim)
-            run = flow.run(chain(t.app.tasks[f"tests.process.app.{name}"].s(1), t.noted.s()))
-            simulated[name, point.name, victim] = counted(run)
+            flow.faults.crash(task, at=point, kills=victim)
+            run = flow.run(chain(task.s(1), t.noted.s()))
+            simulated[task.name, point.name, victim] = counted(run)
     assert real == simulated
 
 
