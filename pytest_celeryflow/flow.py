@@ -6,6 +6,7 @@ the history.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
@@ -447,8 +448,8 @@ class Flow:
                 ``None`` counts as true, so that it may consist of assertions.
             name: What to call it when it breaks.
         """
-        if not callable(predicate):
-            raise ValueError(f"predicate={predicate!r} cannot be called")
+        if not _takes_nothing(predicate):
+            raise ValueError(f"predicate={predicate!r} cannot be called without arguments")
         if not self._invariants:
             self._mode.recorder.observers.append(self._check_invariants)
         said = name or str(getattr(predicate, "__name__", "an invariant"))
@@ -610,3 +611,13 @@ def _failed_with(events: History, exc: BaseException) -> bool:
         return False
     errors = [e.details.get("error") for e in events.only("failed", "retried")]
     return any(e is exc or (type(e) is type(exc) and str(e) == str(exc)) for e in errors)
+
+
+def _takes_nothing(function: Any) -> bool:
+    try:
+        inspect.signature(function).bind()
+    except TypeError:
+        return False
+    except ValueError:  # a function of C, of which nothing is known
+        return True
+    return True
