@@ -31,6 +31,7 @@ from kombu import pools
 from kombu.serialization import prepare_accept_content
 
 from pytest_celeryflow.configuration import lay_over
+from pytest_celeryflow.errors import CeleryflowError
 
 __all__ = ["FreshApp", "as_workers_trace", "borrowed", "check_config", "is_configured"]
 
@@ -58,8 +59,8 @@ _OURS = {
 
 _SETTINGS = frozenset(name for name, _ in flatten(NAMESPACES))
 
-#: Apps that are lent out now, by identity.
-_lent: dict[int, str] = {}
+#: Apps that are lent out now, by identity, each with the mode that has it.
+_lent: dict[int, tuple[Celery, str]] = {}
 
 
 class FreshApp(Celery):
@@ -129,17 +130,21 @@ def borrowed(
             the app, which makes one per thread from ``result_backend``.
 
     Raises:
-        RuntimeError: It is lent out already.
+        CeleryflowError: It is lent out already.
     """
     if id(app) in _lent:
-        raise RuntimeError(
-            f"app {app.main or app!r} is in use by mode {_lent[id(app)]!r} already; close that "
-            f"context before opening {mode!r}, or use another app"
+        _, other = _lent[id(app)]
+        raise CeleryflowError(
+            f"app {app.main or app!r} is in use by mode {other!r} already\n\n"
+            f"Expected: it is free when mode {mode!r} borrows it\n"
+            f"Instead:  the context of mode {other!r} is still open\n"
+            "Next:     close that first, or use another app. One test in several modes is\n"
+            "          @pytest.mark.celeryflow(modes=[…]), with the fixture celeryflow alone."
         )
     app.finalize(auto=True)
     app.conf.finalize()
     with ExitStack() as stack:
-        _lent[id(app)] = mode
+        _lent[id(app)] = (app, mode)
         stack.callback(_lent.pop, id(app), None)
         stack.enter_context(_environment_hidden())
         stack.enter_context(_attributes_kept(app))
@@ -174,22 +179,24 @@ def _attributes_kept(app: Celery) -> Iterator[None]:
     try:
         yield
     finally:
-        _close_our_pools()
+        _close_our_pools(app)
         pools.set_limit(limit)
         for name in names:
             app.__dict__.pop(name, None)
         app.__dict__.update(kept)
 
 
-def _close_our_pools() -> None:
-    """Take the pools of test brokers out of kombu's global groups.
+def _close_our_pools(app: Celery) -> None:
+    """Take the pools of test brokers out of kombu's global groups, but for those still in use.
 
     Their keys are the parameters of a connection, the transport first
     (`kombu.Connection.__eqhash__`).
     """
+    others = [other for other, _ in _lent.values() if other is not app]
+    in_use = {other.connection_for_write().__eqhash__() for other in others}
     for group in (pools.producers, pools.connections):
         for key in list(group):
-            if str(key[0]).startswith("celeryflow"):
+            if str(key[0]).startswith("celeryflow") and key not in in_use:
                 dict.pop(group, key).force_close_all()
 
 

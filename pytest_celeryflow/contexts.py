@@ -9,21 +9,12 @@ from importlib.util import find_spec
 from typing import Any
 
 from celery import Celery
-from celery.app.backends import BACKEND_ALIASES
 
-from pytest_celeryflow.borrow import check_config
-from pytest_celeryflow.broker.semantics import SEMANTICS
-from pytest_celeryflow.clock import moment
+from pytest_celeryflow.arguments import SCHEMES, check_app, check_arguments, is_used_as_it_is
 from pytest_celeryflow.durations import seconds
 from pytest_celeryflow.flow import Flow
 from pytest_celeryflow.modes.protocol import Mode
-from pytest_celeryflow.results.select import BACKENDS
 from pytest_celeryflow.services import ServiceMissing, find_rabbitmq, find_redis
-from pytest_celeryflow.services.reaching import masked
-from pytest_celeryflow.services.worker import check_json
-
-#: How a server's URL begins.
-_URLS = {"redis": ("redis://", "rediss://"), "rabbitmq": ("amqp://", "amqps://", "pyamqp://")}
 
 __all__ = ["opened", "recent", "run_eager", "run_process", "run_worker", "simulate"]
 
@@ -59,9 +50,11 @@ def simulate(
         prefetch_multiplier: As the setting ``worker_prefetch_multiplier``; ``None``: the app's.
         broker: Semantics of the broker: ``"redis"``, ``"rabbitmq"`` or ``"memory"``. ``None``
             takes those of the app's ``broker_url``.
-        backend: Logic of the result store: ``"redis"``, ``"memory"`` (key-value) or
-            ``"polling"`` (chords by ``celery.chord_unlock``). ``None`` takes that of the app's
-            ``result_backend``; one that needs no server is used as it is.
+        backend: Logic of the result store: ``"redis"``, ``"memory"`` (key-value),
+            ``"rabbitmq"`` (``rpc://``: results are messages, and there are no chords) or
+            ``"polling"`` (chords by ``celery.chord_unlock``); or a ``result_backend`` that needs
+            no server, such as ``"db+sqlite:///results"``, which is used as it is. ``None`` takes
+            that of the app's ``result_backend``.
         start: The first moment, unless a ``freeze_time`` is active.
         seed: Seeds ids, `random` and `uuid.uuid4`.
         config: Settings to lay over the app's, by Celery's lower-case names.
@@ -87,31 +80,21 @@ def simulate(
     """
     from pytest_celeryflow.modes.sim import SimMode  # noqa: PLC0415 - loaded when used
 
-    _check_app(app)
-    _at_least_one(workers=workers, concurrency=concurrency)
-    if prefetch_multiplier is not None and not (_whole(prefetch_multiplier) and prefetch_multiplier >= 0):
-        raise ValueError(
-            f"prefetch_multiplier={prefetch_multiplier!r} must be a whole number, 0 or more, or None"
-        )
-    if not _whole(seed):
-        raise ValueError(f"seed={seed!r} must be a whole number")
-    _names_of_queues(queues)
-    _one_of("broker", broker, [*SEMANTICS, None])
-    _one_of("backend", backend, [*BACKENDS, None])
-    moment(start, argument="start")
-    mode = SimMode(
-        app,
-        workers=workers,
-        concurrency=concurrency,
-        prefetch_multiplier=prefetch_multiplier,
-        broker=broker,
-        backend=backend,
-        start=start,
-        seed=seed,
-        config=check_config(config),
-        queues=queues,
-    )
-    with _flow(mode) as flow:
+    check_app(app)
+    options: dict[str, Any] = {
+        "workers": workers,
+        "concurrency": concurrency,
+        "prefetch_multiplier": prefetch_multiplier,
+        "broker": broker,
+        "backend": backend,
+        "start": start,
+        "seed": seed,
+        "config": config,
+        "queues": queues,
+    }
+    check_arguments("sim", options)
+    options["config"] = dict(config or {})
+    with _flow(SimMode(app, **options)) as flow:
         yield flow
 
 
@@ -154,18 +137,19 @@ def run_worker(
         WorkflowStalled: A task still runs when the context ends, after a bound; it is named.
         ServiceMissing: There is no such server, or it does not answer.
     """
-    _check_app(app)
-    _at_least_one(concurrency=concurrency)
-    _one_of("pool", pool, ["threads", "solo"])
-    _names_of_queues(queues)
-    _server("broker", broker, ["memory", "redis", "rabbitmq"])
-    if not _own_backend(backend):
-        _server("backend", backend, ["memory", "redis"])
+    check_app(app)
     options: dict[str, Any] = {
         "pool": pool,
-        "concurrency": 1 if pool == "solo" else concurrency,
-        "config": check_config(config),
+        "concurrency": concurrency,
+        "config": config,
         "queues": queues,
+        "timeout": timeout,
+        "stop_timeout": stop_timeout,
+    }
+    check_arguments("worker", {"broker": broker, "backend": backend, **options})
+    options |= {
+        "config": dict(config or {}),
+        "concurrency": 1 if pool == "solo" else concurrency,
         "timeout": seconds(timeout, argument="timeout"),
         "stop_timeout": seconds(stop_timeout, argument="stop_timeout"),
     }
@@ -180,7 +164,7 @@ def _worker_mode(app: Celery, broker: str, backend: str, options: Mapping[str, A
         return WorkerMode(app, **options)
     from pytest_celeryflow.modes.remote import RemoteMode  # noqa: PLC0415 - loaded when used
 
-    store = backend if _own_backend(backend) else _found(backend)
+    store = backend if is_used_as_it_is(backend) else _found(backend)
     return RemoteMode(app, broker=_found(broker), store=store, **options)
 
 
@@ -189,30 +173,12 @@ def _found(name: str) -> Any:
     if name == "memory":
         return None
     url = name if "://" in name else None
-    if name == "rabbitmq" or name.startswith(_URLS["rabbitmq"]):
+    if name == "rabbitmq" or name.startswith(SCHEMES["rabbitmq"]):
         return find_rabbitmq(url)
     if find_spec("redis") is None:
         remedy = "pip install 'pytest-celeryflow[redis]'"
         raise ServiceMissing("Redis", ["redis-py, which kombu needs, is not installed"], remedy)
     return find_redis(url)
-
-
-def _own_backend(value: Any) -> bool:
-    """Whether a result backend is one of Celery's that is used as it is."""
-    if not isinstance(value, str) or "://" not in value or value.startswith(_URLS["redis"]):
-        return False
-    scheme = value.partition("://")[0].lower()
-    return scheme in BACKEND_ALIASES or scheme.partition("+")[0] in BACKEND_ALIASES
-
-
-def _server(name: str, value: Any, valid: Sequence[str]) -> None:
-    schemes = [scheme for server in valid for scheme in _URLS.get(server, ())]
-    if value in valid or (isinstance(value, str) and value.startswith(tuple(schemes))):
-        return
-    raise ValueError(
-        f"{name}={masked(value)!r} is not one of {', '.join(map(repr, valid))}, nor a URL that begins "
-        f"with {', '.join(schemes)}"
-    )
 
 
 @contextmanager
@@ -263,27 +229,20 @@ def run_process(
     """
     from pytest_celeryflow.process.finding import found  # noqa: PLC0415 - loaded when used
 
-    _at_least_one(workers=workers, concurrency=concurrency)
-    _server("broker", broker, ["redis", "rabbitmq"])
-    _server("backend", backend, ["redis"])
-    settings = check_config(config)
-    check_json(settings)
-    bound = seconds(timeout, argument="timeout")
+    options: dict[str, Any] = {
+        "workers": workers,
+        "concurrency": concurrency,
+        "config": config,
+        "queues": queues,
+        "timeout": timeout,
+    }
+    check_arguments("process", {"broker": broker, "backend": backend, **options})
+    options |= {"config": dict(config or {}), "timeout": seconds(timeout, argument="timeout")}
     path, app = found(app_path)
     server, store = _found(broker), _found(backend)
     from pytest_celeryflow.modes.process import ProcessMode  # noqa: PLC0415 - needs the servers
 
-    mode = ProcessMode(
-        app,
-        path,
-        workers=workers,
-        concurrency=concurrency,
-        broker=server,
-        store=store,
-        config=settings,
-        queues=queues,
-        timeout=bound,
-    )
+    mode = ProcessMode(app, path, broker=server, store=store, **options)
     with _flow(mode) as flow:
         yield flow
 
@@ -309,9 +268,9 @@ def run_eager(
     """
     from pytest_celeryflow.modes.eager import EagerMode  # noqa: PLC0415 - loaded when used
 
-    _check_app(app)
-    _one_of("propagate", propagate, [True, False])
-    with _flow(EagerMode(app, propagate=propagate, config=check_config(config))) as flow:
+    check_app(app)
+    check_arguments("eager", {"propagate": propagate, "config": config})
+    with _flow(EagerMode(app, propagate=propagate, config=dict(config or {}))) as flow:
         yield flow
 
 
@@ -324,33 +283,3 @@ def _flow(mode: Mode) -> Iterator[Flow]:
             yield flow
         finally:
             opened.remove(flow)
-
-
-def _check_app(app: Any) -> None:
-    if not isinstance(app, Celery):
-        raise TypeError(f"app={app!r} is not a Celery app")
-
-
-def _at_least_one(**numbers: int) -> None:
-    for name, value in numbers.items():
-        if not _whole(value) or value < 1:
-            raise ValueError(f"{name}={value!r} must be a whole number, 1 or more")
-
-
-def _whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _names_of_queues(queues: Any) -> None:
-    if queues is None:
-        return
-    listed = isinstance(queues, Sequence) and not isinstance(queues, str | bytes)
-    if not listed or not queues or not all(isinstance(name, str) and name for name in queues):
-        raise ValueError(
-            f"queues={queues!r} must be a list of names of queues, such as ['celery'], or None"
-        )
-
-
-def _one_of(name: str, value: Any, valid: Sequence[Any]) -> None:
-    if value not in valid:
-        raise ValueError(f"{name}={value!r} is not one of {', '.join(map(repr, valid))}")

@@ -8,6 +8,7 @@ schedules (Antithesis calls the two "always" and "sometimes" assertions).
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -35,8 +36,8 @@ class Invariants:
 
     def always(self, predicate: Callable[[], Any], name: str | None) -> None:
         """See `Flow.always`."""
-        if not callable(predicate):
-            raise ValueError(f"predicate={predicate!r} cannot be called")
+        if not _takes_nothing(predicate):
+            raise ValueError(f"predicate={predicate!r} cannot be called without arguments")
         if not self._always:
             self._recorder.observers.append(self._check)
         said = name or str(getattr(predicate, "__name__", "an invariant"))
@@ -74,3 +75,13 @@ class Invariants:
         if self._broken is not None:
             broken, self._broken = self._broken, None
             raise broken
+
+
+def _takes_nothing(function: Any) -> bool:
+    try:
+        inspect.signature(function).bind()
+    except TypeError:
+        return False
+    except ValueError:  # a function of C, of which nothing is known
+        return True
+    return True

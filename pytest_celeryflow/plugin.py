@@ -11,7 +11,7 @@ import importlib
 import inspect
 import os
 import sys
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -66,7 +66,7 @@ def pytest_addoption(
     group = parser.getgroup("celeryflow", "Celery workflows")
     for name, kind, text in (
         ("mode", str, f"mode of tests that name none: {', '.join(MODES)} (default: sim)"),
-        ("modes", str, "run each test that uses `celeryflow` in each of these, comma-separated"),
+        ("modes", str, "run each test that uses `celeryflow` and names no mode in each of these"),
         ("seed", int, "seed of ids, random and uuid4 in mode sim (default: 0)"),
         ("redis-url", str, "the Redis of tests on real services (default: a private one)"),
         ("rabbitmq-url", str, "the RabbitMQ of tests on real services (default: this machine's)"),
@@ -92,8 +92,7 @@ def pytest_configure(config: pytest.Config) -> None:
     mode = option(config, "mode")
     if mode is not None:
         _check_mode("celeryflow-mode", mode)
-    for each in modes_option(config):
-        _check_mode("celeryflow-modes", each)
+    _check_modes("celeryflow-modes", modes_option(config))
     for server, schemes in _SCHEMES.items():
         url = option(config, f"{server}-url")
         if url is not None and not url.startswith(schemes):
@@ -112,8 +111,11 @@ def option(config: pytest.Config, name: str) -> Any:
 
 
 def modes_option(config: pytest.Config) -> list[str]:
-    """The modes that ``--celeryflow-modes`` names."""
-    return [m.strip() for m in str(option(config, "modes") or "").split(",") if m.strip()]
+    """The modes that ``--celeryflow-modes`` names, or its ini twin, which one mode outranks."""
+    given = config.getoption("--celeryflow-modes")
+    if given is None and config.getoption("--celeryflow-mode") is not None:
+        return []
+    return str(option(config, "modes") or "").replace(",", " ").split()
 
 
 def seed(config: pytest.Config) -> int:
@@ -130,6 +132,13 @@ def _check_mode(where: str, mode: Any) -> None:
         raise pytest.UsageError(f"{where}: {mode!r} is not a mode; valid are {', '.join(MODES)}")
 
 
+def _check_modes(where: str, modes: Sequence[Any]) -> None:
+    for number, mode in enumerate(modes):
+        _check_mode(where, mode)
+        if mode in modes[:number]:
+            raise pytest.UsageError(f"{where}: {mode!r} is named twice")
+
+
 # --- the marker ---
 
 
@@ -139,15 +148,12 @@ def marked(node: pytest.Item) -> dict[str, Any]:
     Raises:
         pytest.UsageError: One has positional arguments.
     """
-    told: dict[str, Any] = {}
-    for marker in reversed(list(node.iter_markers("celeryflow"))):
-        if marker.args:
-            raise pytest.UsageError(
-                f"{node.nodeid}: the marker celeryflow takes keywords only; valid are "
-                f"{', '.join(_keywords())}"
-            )
-        told |= marker.kwargs
-    return told
+    if any(marker.args for marker in node.iter_markers("celeryflow")):
+        raise pytest.UsageError(
+            f"{node.nodeid}: the marker celeryflow takes keywords only; valid are "
+            f"{', '.join(_keywords())}"
+        )
+    return plugin_compare.keywords(node)
 
 
 def _context(mode: str) -> Callable[..., Any]:
@@ -174,6 +180,10 @@ def _check_marker(item: pytest.Item) -> None:
                 f"{item.nodeid}: the marker celeryflow has no keyword {name!r}; valid are "
                 f"{', '.join(valid)}"
             )
+    if told.get("mode") is not None and told.get("modes") is not None:
+        raise pytest.UsageError(
+            f"{item.nodeid}: the marker celeryflow takes mode= or modes=, and not both"
+        )
     if told.get("mode") is not None:
         mode = told["mode"]
         _check_mode(f"{item.nodeid}: marker celeryflow(mode=…)", mode)
@@ -190,9 +200,30 @@ def _check_marker(item: pytest.Item) -> None:
             f"{item.nodeid}: marker celeryflow(modes={modes!r}) must be a list of modes; valid "
             f"are {', '.join(MODES)}"
         )
-    for each in modes or ():
-        _check_mode(f"{item.nodeid}: marker celeryflow(modes=…)", each)
+    _check_modes(f"{item.nodeid}: marker celeryflow(modes=…)", modes or ())
     plugin_compare.check(item, told)
+    for mode in _modes_of(item, told):
+        _check_values(item, mode, _fitting(mode, told))
+
+
+def _modes_of(item: pytest.Item, told: Mapping[str, Any]) -> list[str]:
+    """The modes in which a test, as it was collected, opens flows."""
+    fixtures = getattr(item, "fixturenames", ())
+    modes = [mode for mode in MODES if f"celeryflow_{mode}" in fixtures]
+    if plugin_compare.is_compared(item):
+        return [*modes, *plugin_compare.modes_of(item, told)]
+    if "celeryflow" in fixtures:
+        drawn = getattr(getattr(item, "callspec", None), "params", {}).get("celeryflow")
+        modes.append(drawn or told.get("mode") or option(item.config, "mode") or "sim")
+    return modes
+
+
+def _check_values(item: pytest.Item, mode: str, options: Mapping[str, Any]) -> None:
+    arguments = importlib.import_module("pytest_celeryflow.arguments")
+    try:
+        arguments.check_arguments(mode, options)
+    except ValueError as exc:
+        raise pytest.UsageError(f"{item.nodeid}: marker celeryflow: {exc}") from None
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -211,9 +242,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     if plugin_compare.is_compared(metafunc.definition):
         return
-    told: dict[str, Any] = {}
-    for marker in reversed(list(metafunc.definition.iter_markers("celeryflow"))):
-        told |= marker.kwargs
+    told = plugin_compare.keywords(metafunc.definition)
     modes = told.get("modes")
     explored = plugin_explore.is_explored(metafunc.definition)
     if modes is None and told.get("mode") is None and not explored:
@@ -344,14 +373,17 @@ def opened(
                 url = option(request.config, f"{options[place]}-url")
                 options[place] = url or options[place]
     with ExitStack() as stack:
+        said = ""
         try:
             flow = stack.enter_context(_context(mode)(app, **options))
         except ValueError as exc:
             raise pytest.UsageError(f"{request.node.nodeid}: marker celeryflow: {exc}") from None
         except CeleryflowError as exc:
-            if not hasattr(exc, "service"):  # a `services.ServiceMissing`, which is not imported
-                raise
-            _missing(str(exc))
+            if hasattr(exc, "service"):  # a `services.ServiceMissing`, which is not imported
+                _missing(str(exc))
+            said = str(exc)
+        if said:
+            pytest.fail(said, pytrace=False)
         yield flow
 
 
@@ -367,6 +399,8 @@ def _missing(reason: str) -> NoReturn:
 #: Lines of a worker's output that are shown, the last ones.
 _OUTPUT = 60
 
+#: The tasks that there were before a test.
+_KNOWN = pytest.StashKey[Any]()
 
 
 def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
@@ -389,9 +423,35 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         contexts.recent.clear()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_fixture_setup(fixturedef: Any, request: pytest.FixtureRequest) -> None:
+    """Know the tasks from before a test's own fixtures; those of wider scope are set up earlier."""
+    if fixturedef.scope == "function":
+        _know_tasks(request.node)
+
+
+def _know_tasks(item: pytest.Item) -> None:
+    of_ours = "celeryflow_app" in getattr(item, "fixturenames", ())
+    if _KNOWN not in item.stash and (of_ours or "pytest_celeryflow.contexts" in sys.modules):
+        module = importlib.import_module("pytest_celeryflow.local_tasks")
+        item.stash[_KNOWN] = module.KnownTasks()
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Forget the tasks that the test and its fixtures defined within themselves."""
+    try:
+        return (yield)
+    finally:
+        known = item.stash.get(_KNOWN, None)
+        if known is not None:
+            known.forget_others()
+
+
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_call() -> Generator[None, Any, Any]:
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     """Let a stub or a fault that was never used fail the test itself, not its teardown."""
+    _know_tasks(item)
     result = yield
     contexts = sys.modules.get("pytest_celeryflow.contexts")
     for flow in list(contexts.opened) if contexts is not None else ():
@@ -424,12 +484,11 @@ def pytest_runtest_makereport(
         return report
     flows = _recent_flows() if report.failed else []
     if flows:
-        given = seed(item.config)
         for flow in flows:
             flow.test_failed = True
             flow_text = flow.report(report.longreprtext)
-            if flow.mode == "sim" and given:
-                flow_text += f"\n\nreproduce: pytest {item.nodeid!r} --celeryflow-seed {given}"
+            if flow.mode == "sim" and seed(item.config):
+                flow_text += f"\n\nreproduce: {plugin_html.again(item)}"
             if not _says(report, flow_text):
                 report.sections.append((f"celeryflow: what happened in mode {flow.mode}", flow_text))
             for name, output in flow.outputs().items():

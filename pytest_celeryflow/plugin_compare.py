@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from pytest_celeryflow.flow import Flow
     from pytest_celeryflow.seen import Seen
 
-__all__ = ["KEYWORDS", "check", "is_compared", "pytest_pyfunc_call", "sections"]
+__all__ = [
+    "KEYWORDS", "check", "is_compared", "keywords", "modes_of", "pytest_pyfunc_call", "sections"
+]
 
 #: What the marker `celeryflow` takes besides the modes and their options.
 KEYWORDS = ("compare", "ignore")
@@ -36,12 +38,19 @@ _SECTIONS = pytest.StashKey[list[tuple[str, str]]]()
 _WIDEST = 72
 
 
-def is_compared(node: Any) -> bool:
-    """Whether a test is marked with ``compare=True``."""
+def keywords(node: Any) -> dict[str, Any]:
+    """What all markers `celeryflow` of a test say; the nearest wins, be it mode or modes."""
     told: dict[str, Any] = {}
     for marker in reversed(list(node.iter_markers("celeryflow"))):
+        if "mode" in marker.kwargs or "modes" in marker.kwargs:
+            told = {name: value for name, value in told.items() if name not in ("mode", "modes")}
         told |= marker.kwargs
-    return bool(told.get("compare"))
+    return told
+
+
+def is_compared(node: Any) -> bool:
+    """Whether a test is marked with ``compare=True``."""
+    return bool(keywords(node).get("compare"))
 
 
 def check(item: pytest.Item, told: Mapping[str, Any]) -> None:
@@ -100,6 +109,13 @@ def _check_function(item: pytest.Item, where: str) -> None:
             )
 
 
+def modes_of(item: pytest.Item, told: Mapping[str, Any]) -> list[str]:
+    """The modes that are compared."""
+    plugin = importlib.import_module("pytest_celeryflow.plugin")
+    modes = list(told.get("modes") or plugin.modes_option(item.config))
+    return modes if len(set(modes)) > 1 else list(_MODES)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     """Run a marked test once in each mode, and compare."""
@@ -108,9 +124,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
         return None
     plugin = importlib.import_module("pytest_celeryflow.plugin")
     told = plugin.marked(pyfuncitem)
-    modes = told.get("modes") or plugin.modes_option(pyfuncitem.config)
-    if len(set(modes)) < 2:  # noqa: PLR2004 - one mode has nothing to differ from
-        modes = list(_MODES)
+    modes = modes_of(pyfuncitem, told)
     seen: dict[str, list[Seen]] = {}
     raised: dict[str, BaseException] = {}
     said: list[tuple[str, str]] = []
@@ -167,7 +181,9 @@ def _run(
     given = {name: item.funcargs[name] for name in item._fixtureinfo.argnames}
     opened = contextmanager(plugin.opened)(mode, app, request, told)
     databases = importlib.import_module("pytest_celeryflow.databases")
-    with databases.rolled_back(), opened as flow, _listening(seen):
+    local_tasks = importlib.import_module("pytest_celeryflow.local_tasks")
+    forgotten = local_tasks.local_tasks_forgotten()
+    with forgotten, databases.rolled_back(), opened as flow, _listening(seen):
         try:
             item.obj(**{**given, "celeryflow": flow})
         except BaseException:

@@ -83,7 +83,7 @@ def check(item: pytest.Item, options: list[str]) -> None:
         pytest.UsageError: It cannot be used so.
     """
     told = _told(item)
-    valid = [*KEYWORDS, *options]
+    valid = list(dict.fromkeys([*KEYWORDS, *options]))
     for name in told:
         if name not in valid:
             raise pytest.UsageError(
@@ -99,6 +99,13 @@ def check(item: pytest.Item, options: list[str]) -> None:
         raise pytest.UsageError(
             f"{item.nodeid}: the marker {_MARKER} is for tests that use the fixture `celeryflow`"
         )
+    explorer = importlib.import_module("pytest_celeryflow.explore.explorer")
+    try:
+        explorer.checked(**{name: value for name, value in told.items() if name != "replay"})
+        if told.get("replay") is not None:
+            importlib.import_module("pytest_celeryflow.explore.recipe").Recipe.read(told["replay"])
+    except ValueError as exc:
+        raise pytest.UsageError(f"{item.nodeid}: marker {_MARKER}: {exc}") from None
 
 
 def _told(item: pytest.Item) -> dict[str, Any]:
@@ -122,10 +129,11 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     plugin = importlib.import_module("pytest_celeryflow.plugin")
     config = pyfuncitem.config
     arguments = plugin.options_of(pyfuncitem) | _told(pyfuncitem)
-    for name in ("replay", "runs"):
-        given = _option(config, name)
-        if given is not None:
-            arguments[name] = int(given) if name == "runs" else given
+    for name, kind in (("replay", str), ("runs", int)):
+        if (typed := config.getoption(f"--celeryflow-{name}")) is not None:
+            arguments[name] = typed
+        elif (told := config.getini(f"celeryflow_{name}")) and name not in arguments:
+            arguments[name] = kind(told)
     arguments.setdefault("seed", plugin.seed(config))
     app = pyfuncitem._request.getfixturevalue("celeryflow_app")
     given = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}

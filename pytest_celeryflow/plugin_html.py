@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import platform
+import shlex
 import sys
 from collections.abc import Generator
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ import pytest
 
 from pytest_celeryflow import __version__, hooks, plugin_explore
 
-__all__ = ["pytest_runtest_protocol"]
+__all__ = ["again", "pytest_runtest_protocol"]
 
 _SEEN = pytest.StashKey["_Seen"]()
 _FILE = pytest.StashKey[Path | None]()
@@ -120,12 +121,12 @@ def _told(item: pytest.Item, seen: _Seen) -> dict[str, Any]:
         facts=html.facts([history for history, _ in shown]),
         flows=[html.flow_story(mode, *told) for mode, told in zip(modes, shown, strict=True)],
         left_out=seen.left_out if failure is None else 0,
-        again=_again(item),
+        again=again(item),
     )
     return dict(story.to_plain())
 
 
-def _again(item: pytest.Item) -> str:
+def again(item: pytest.Item) -> str:
     """The command that runs the test again, as it was."""
     config = item.config
     failure = plugin_explore.failure(item)
@@ -134,7 +135,7 @@ def _again(item: pytest.Item) -> str:
     said = [f"pytest {item.nodeid!r}"]
     for name in ("mode", "modes", "seed"):
         given = config.getoption(f"--celeryflow-{name}")
-        said += [f"--celeryflow-{name} {given}"] if given is not None else []
+        said += [f"--celeryflow-{name} {shlex.quote(str(given))}"] if given is not None else []
     return " ".join(said)
 
 

@@ -385,6 +385,13 @@ def test_always_checks_after_every_event(app, add):
             flow.run(chain(add.si(1, 2), overdraw.si()))
 
 
+@pytest.mark.parametrize("predicate", [None, True, lambda flow: True])
+def test_always_takes_what_can_be_called(app, predicate):
+    """Refused at once, not after the first event."""
+    with simulate(app) as flow, pytest.raises(ValueError, match="without arguments"):
+        flow.always(predicate)
+
+
 def test_runs_answer_questions(app, add):
     """Order, overlap, attempts, results, by task."""
     import time

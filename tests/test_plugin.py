@@ -114,6 +114,49 @@ def test_modes_run_a_whole_suite_in_each(run):
     result.stdout.fnmatch_lines(["*test_it[[]eager[]]*", "*test_it[[]worker[]]*", "*test_it[[]sim[]]*"])
 
 
+@pytest.mark.parametrize("named", ["eager,worker", "eager worker", "eager, worker"])
+def test_modes_from_the_ini_file(run, named):
+    """Separated by commas, as on the command line, or by blanks."""
+    result = run(
+        """
+    def test_it(celeryflow):
+        assert celeryflow.mode in ("eager", "worker")
+    """,
+        ini=f"celeryflow_modes = {named}",
+    )
+    result.assert_outcomes(passed=2)
+
+
+def test_a_mode_on_the_command_line_outranks_modes_of_the_ini_file(run):
+    """What is typed is meant."""
+    result = run(
+        """
+    def test_it(celeryflow):
+        assert celeryflow.mode == "worker"
+    """,
+        "--celeryflow-mode=worker",
+        ini="celeryflow_modes = eager, sim",
+    )
+    result.assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize(
+    ("far", "near", "tests"), [("modes=['eager', 'worker']", "mode='sim'", 1), ("mode='eager'", "modes=['worker', 'sim']", 2)]
+)
+def test_the_nearest_marker_names_the_mode_or_the_modes(run, far, near, tests):
+    """Be it one or several."""
+    result = run(
+        f"""
+    pytestmark = pytest.mark.celeryflow({far}, config={{"task_acks_late": True}})
+    @pytest.mark.celeryflow({near})
+    def test_it(celeryflow):
+        assert celeryflow.mode != "eager"
+        assert celeryflow.app.conf.task_acks_late
+    """
+    )
+    result.assert_outcomes(passed=tests)
+
+
 def test_modes_of_the_marker(run):
     """With keywords that only some of them have."""
     result = run(
@@ -149,6 +192,12 @@ def test_fixtures_of_one_mode(run):
         ("wokers=2", "*has no keyword 'wokers'; valid are mode, modes, *workers*"),
         ("mode='eager', workers=2", "*mode 'eager' has no keyword 'workers'; valid are propagate, config*"),
         ("'sim'", "*takes keywords only*"),
+        ("mode='sim', modes=['eager']", "*takes mode= or modes=, and not both"),
+        ("modes=['sim', 'sim']", "*celeryflow(modes=…): 'sim' is named twice"),
+        ("broker='kafka'", "*::test_it: marker celeryflow: broker='kafka' is not one of 'redis', *"),
+        ("mode='worker', pool='gevent'", "*pool='gevent' is not one of 'threads', 'solo'"),
+        ("modes=['sim', 'worker'], broker='kafka'", "*::test_it*sim*: broker='kafka' is not one of*"),
+        ("modes=['sim', 'eager'], compare=True, workers=0", "*workers=0 must be a whole number*"),
     ],
 )
 def test_bad_markers_are_usage_errors(run, marker, message):
@@ -164,17 +213,30 @@ def test_bad_markers_are_usage_errors(run, marker, message):
     result.stderr.fnmatch_lines([message])
 
 
-def test_bad_values_of_a_marker(run):
-    """A value that the context refuses is told with the test's name."""
+def test_values_of_a_marker_are_those_of_the_fixture_s_mode(run):
+    """A test may name the mode by its fixture alone."""
     result = run(
         """
     @pytest.mark.celeryflow(broker="kafka")
-    def test_it(celeryflow):
+    def test_it(celeryflow_worker):
+        pass
+    """
+    )
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*broker='kafka' is not one of 'memory', 'redis', 'rabbitmq', nor*"])
+
+
+def test_two_flows_of_one_app_are_refused_in_words(run):
+    """Without a traceback through the toolkit."""
+    result = run(
+        """
+    def test_it(celeryflow, celeryflow_worker):
         pass
     """
     )
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*UsageError: *::test_it: marker celeryflow: broker='kafka' is not*"])
+    result.stdout.fnmatch_lines(["app 'celeryflow' is in use by mode 'sim' already", "", "Expected:*"])
+    result.stdout.no_fnmatch_line("*contextlib*")
 
 
 @pytest.mark.parametrize(
@@ -260,6 +322,20 @@ def test_failure_report_reproduces_a_seed(run):
         "--celeryflow-seed=5",
     )
     result.stdout.fnmatch_lines(["reproduce: pytest *::test_it* --celeryflow-seed 5"])
+
+
+def test_failure_report_reproduces_the_mode_that_was_asked_for(run):
+    """The test has its name by the option."""
+    result = run(
+        """
+    def test_it(celeryflow):
+        assert not celeryflow.run(inc.s(1)).value
+    """,
+        "--celeryflow-seed=5",
+        "--celeryflow-modes=sim,eager",
+    )
+    line = "reproduce: pytest '*::test_it[[]sim]' --celeryflow-modes sim,eager --celeryflow-seed 5"
+    result.stdout.fnmatch_lines([line])
 
 
 def test_stub_that_was_not_called_fails_the_test(run):

@@ -16,7 +16,7 @@ from celery.exceptions import TaskRevokedError
 from celery.exceptions import TimeoutError as CeleryTimeout
 from celery.result import AsyncResult
 
-from pytest_celeryflow import WorkflowStalled, run_worker, simulate
+from pytest_celeryflow import CeleryflowError, WorkflowStalled, run_worker, simulate
 
 #: Real seconds that something may take which should take none.
 BOUND = 10.0
@@ -463,7 +463,7 @@ def test_two_apps_at_once(app) -> None:
 def test_one_app_cannot_be_in_two_contexts(app) -> None:
     """It is said at once, and the first context goes on."""
     with run_worker(app) as flow:
-        with pytest.raises(RuntimeError, match="in use by mode 'worker'"), run_worker(app):
+        with pytest.raises(CeleryflowError, match="in use by mode 'worker'"), run_worker(app):
             raise AssertionError
         assert flow.run(sig(app, "add", 1, 2)).value == 3
 

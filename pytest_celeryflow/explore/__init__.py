@@ -7,6 +7,7 @@ is bound to, the module is callable.
 
 from __future__ import annotations
 
+import inspect
 import sys
 from types import ModuleType
 
@@ -30,3 +31,5 @@ class _CallableModule(ModuleType):
 
 
 sys.modules[__name__].__class__ = _CallableModule
+#: Where `inspect.signature` looks first.
+__signature__ = inspect.signature(explore)

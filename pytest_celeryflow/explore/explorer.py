@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from celery import Celery
 
+from pytest_celeryflow.arguments import check_app, check_arguments
 from pytest_celeryflow.contexts import simulate
 from pytest_celeryflow.databases import rolled_back
 from pytest_celeryflow.durations import seconds
@@ -24,13 +26,14 @@ from pytest_celeryflow.explore.shrink import shrink
 from pytest_celeryflow.explore.story import unstable
 from pytest_celeryflow.explore.uniform import Uniform
 from pytest_celeryflow.history import History
+from pytest_celeryflow.local_tasks import local_tasks_forgotten
 from pytest_celeryflow.sim.choosing import Choosing
 from pytest_celeryflow.sim.oracle import Oracle, Step
 
 if TYPE_CHECKING:
     from pytest_celeryflow.flow import Flow
 
-__all__ = ["FAULTS", "STRATEGIES", "Explored", "Plan", "explore"]
+__all__ = ["FAULTS", "STRATEGIES", "Explored", "Plan", "checked", "explore"]
 
 #: Kinds of faults that an exploration can inject.
 FAULTS = ("crash", "duplicate", "drop", "delay")
@@ -101,8 +104,8 @@ class Plan:
         """Run the function once, under an oracle that has begun."""
         choosing = Choosing(oracle, faults=self.faults, max_faults=self.max_faults, delay=self.delay)
         error: BaseException | None = None
-        known = set(self.app.tasks)
         with ExitStack() as opening:
+            opening.enter_context(local_tasks_forgotten())
             opening.enter_context(rolled_back())
             flow = opening.enter_context(simulate(self.app, seed=self.seed, **self.options))
             flow.explored_by(choosing)
@@ -118,10 +121,6 @@ class Plan:
             if type(exc).__name__ in ("Skipped", "Exit"):
                 raise
             error = exc
-        finally:
-            # A task that the function defines is a new one in each schedule.
-            for name in set(self.app.tasks) - known:
-                del self.app.tasks[name]
         oracle.end(choosing.steps)
         return Explored(
             tuple(choosing.steps), flow.history, error, dict(flow.wishes), flow.verdicts
@@ -183,25 +182,65 @@ def explore(
         see `Exploration.check`.
 
     Raises:
+        TypeError: ``fn`` cannot be called, ``app`` is no app, or there is no such argument.
         ValueError: An argument is not valid; the message lists what is.
         ReplayMismatch: The replay no longer fits.
     """
     __tracebackhide__ = True
+    if not callable(fn):
+        raise TypeError(f"fn={fn!r} cannot be called; it is a function that is given a flow")
+    check_app(app)
     plan = Plan(
         fn,
         app,
-        strategy=_one_of("strategy", strategy, STRATEGIES),
-        runs=_runs(runs, strategy),
-        faults=_faults(faults, strategy),
-        max_faults=_whole("max_faults", max_faults, least=0),
-        delay=seconds(delay, argument="delay"),
-        seed=0 if seed is None else _whole("seed", seed, least=0),
-        attempts=_whole("shrink_runs", shrink_runs, least=0),
-        options=dict(options),
+        **checked(
+            runs=runs,
+            strategy=strategy,
+            faults=faults,
+            max_faults=max_faults,
+            seed=seed,
+            delay=delay,
+            shrink_runs=shrink_runs,
+            **options,
+        ),
     )
     if replay is not None:
         return _replayed(plan, Recipe.read(replay))
     return _explored(plan)
+
+
+def checked(
+    *,
+    runs: int | None = None,
+    strategy: str = "random",
+    faults: Sequence[str] | None = None,
+    max_faults: int = 1,
+    seed: int | None = None,
+    delay: Any = 5.0,
+    shrink_runs: int = 300,
+    **options: Any,
+) -> dict[str, Any]:
+    """What a `Plan` is made of, besides the function and the app.
+
+    Raises:
+        TypeError: There is no such argument.
+        ValueError: One is not valid; the message lists what is.
+    """
+    valid = [name for name in inspect.signature(simulate).parameters if name not in ("app", "seed")]
+    for name in options:
+        if name not in valid:
+            raise TypeError(f"explore() has no argument {name!r}; of simulate() it takes {', '.join(valid)}")
+    check_arguments("sim", options)
+    return {
+        "strategy": _one_of("strategy", strategy, STRATEGIES),
+        "runs": _runs(runs, strategy),
+        "faults": _faults(faults, strategy),
+        "max_faults": _whole("max_faults", max_faults, least=0),
+        "delay": seconds(delay, argument="delay"),
+        "seed": 0 if seed is None else _whole("seed", seed, least=0),
+        "attempts": _whole("shrink_runs", shrink_runs, least=0),
+        "options": options,
+    }
 
 
 def _replayed(plan: Plan, recipe: Recipe) -> Exploration:

@@ -123,6 +123,9 @@ class SimMode(Opening):
         self.values = Values(self._now, self._wait_for_value)
         make_backend = select.for_simulation(app, self._backend_name, self.values)
         config = {**broker_settings(app, url), "task_always_eager": False, **self._config}
+        if make_backend is None and self._backend_name is not None:
+            named = self._backend_name
+            config["result_backend"] = "rpc://" if named == "rabbitmq" else named
         stack.enter_context(borrowed(app, mode=self.name, config=config, backend=make_backend))
         if make_backend is None and select.is_lasting(app):
             self.recorder.first_seen = self._forget_an_earlier_result

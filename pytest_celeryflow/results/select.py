@@ -20,10 +20,10 @@ from pytest_celeryflow.broker.semantics import MEMORY, semantics_of
 from pytest_celeryflow.results.memory import MemoryBackend, NoBackend, PollingBackend
 from pytest_celeryflow.results.values import Values
 
-__all__ = ["BACKENDS", "for_simulation", "is_lasting"]
+__all__ = ["BACKENDS", "for_simulation", "is_lasting", "needs_no_server"]
 
 #: What ``backend=`` accepts by name.
-BACKENDS = ("memory", "redis", "polling")
+BACKENDS = ("memory", "redis", "rabbitmq", "polling")
 
 _REDIS = ("redis", "rediss", "sentinel", "redis+socket", "valkey")
 _SERVERLESS = ("rpc", "file", "django-db", "django-cache", "db+sqlite", "database+sqlite")
@@ -32,12 +32,20 @@ _SERVERLESS = ("rpc", "file", "django-db", "django-cache", "db+sqlite", "databas
 _LASTING = ("file", "django-cache", "db+sqlite", "database+sqlite")
 
 
+def needs_no_server(backend: Any) -> bool:
+    """Whether a ``result_backend`` is used as it is."""
+    scheme = backend.partition("://")[0].lower() if isinstance(backend, str) else ""
+    return scheme.startswith(_SERVERLESS)
+
+
 def for_simulation(app: Celery, name: str | None, values: Values) -> Callable[[], Any] | None:
-    """Make the backend that the simulation shall use; ``None``: the app's own, as it is.
+    """Make the backend that the simulation shall use; ``None``: that of ``result_backend``, as it is.
 
     Raises:
         ImportError: The app names Redis and redis-py is not installed.
     """
+    if name == "rabbitmq" or needs_no_server(name):
+        return None
     if name is not None:
         return _named(app, name, values)
     url = app.backend_cls or app.conf.result_backend
@@ -50,7 +58,7 @@ def for_simulation(app: Celery, name: str | None, values: Values) -> Callable[[]
     scheme = url.partition("://")[0].lower()
     if scheme in _REDIS or url == "redis":
         return _named(app, "redis", values)
-    if scheme.startswith(_SERVERLESS) or url in _SERVERLESS:
+    if needs_no_server(url):
         return None
     if url == "disabled" or scheme == "disabled":
         return lambda: NoBackend(app, values)

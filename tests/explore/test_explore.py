@@ -1,8 +1,10 @@
 """Exploring a function: what is found, what is said of it, and that it happens again."""
 
+import inspect
 import random
 import re
 import threading
+from importlib import import_module
 
 import pytest
 
@@ -328,6 +330,28 @@ def test_a_bad_argument_is_an_error_at_once(shop, wrong, message):
     with pytest.raises(ValueError) as refused:
         explore(shop.fine, app=shop.app, **wrong)
     assert str(refused.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"fn": "body"}, "fn='body' cannot be called; it is a function that is given a flow"),
+        ({"app": "shop"}, "app='shop' is not a Celery app"),
+        ({"rnus": 5}, "explore() has no argument 'rnus'; of simulate() it takes workers,"),
+    ],
+)
+def test_what_cannot_be_explored_is_refused(shop, wrong, message):
+    """Not told as a failure of a schedule."""
+    with pytest.raises(TypeError) as refused:
+        explore(**{"fn": shop.fine, "app": shop.app, **wrong})
+    assert str(refused.value).startswith(message)
+
+
+def test_the_signature_is_that_of_the_function():
+    """The package of the same name is callable, and bound to the name once it is loaded."""
+    for name in ("explore", "lint", "shape"):
+        package = import_module(f"pytest_celeryflow.{name}")
+        assert inspect.signature(package) == inspect.signature(getattr(package, name))
 
 
 def test_a_run_is_the_same_whether_it_is_explored_or_not(shop):

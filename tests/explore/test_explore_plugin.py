@@ -189,7 +189,7 @@ def test_the_regression_test_of_a_method_with_parameters(run, pytester):
 
 def test_a_damaged_replay_string(run):
     """One line, and no traceback."""
-    result = run(PAY.format(arguments="replay='cf1:zzzz'"))
+    result = run(PAY.format(arguments=""), "--celeryflow-replay=cf1:zzzz")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         ["marker celeryflow_explore: replay='cf1:zzzz' was damaged, perhaps cut off*"]
@@ -257,6 +257,26 @@ def test_runs_from_the_command_line(run):
     run(source, "--celeryflow-runs=7").assert_outcomes(passed=2)
 
 
+def test_runs_from_the_ini_file(run):
+    """They are for those tests whose marker names none."""
+    source = """
+    import pytest
+    seen = []
+
+    @pytest.mark.celeryflow_explore(faults=())
+    def test_it(celeryflow, charge):
+        seen.append(celeryflow.run(charge.s(1)).value)
+
+    @pytest.mark.celeryflow_explore(runs=3, faults=())
+    def test_that(celeryflow, charge):
+        seen.append(celeryflow.run(charge.s(1)).value)
+
+    def test_seen():
+        assert len(seen) == 7 + 3
+    """
+    run(source, "-o", "celeryflow_runs=7").assert_outcomes(passed=3)
+
+
 def test_keywords_of_simulate_go_to_the_simulation(run):
     """From either marker."""
     run(
@@ -322,10 +342,16 @@ def test_a_marker_that_cannot_be_used(run, source, message):
     result.stderr.fnmatch_lines([message])
 
 
-def test_a_value_that_is_not_valid(run):
-    """Told when the test runs, with nothing but the words."""
-    result = run(PAY.format(arguments="strategy='clever'"))
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(
-        ["marker celeryflow_explore: strategy='clever' is not one of 'random', 'pct', 'dfs', *"]
-    )
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("strategy='clever'", "strategy='clever' is not one of 'random', 'pct', 'dfs', *"),
+        ("workers=0", "workers=0 must be a whole number, 1 or more"),
+        ("replay='cf1:x'", "replay='cf1:x' was damaged, *"),
+    ],
+)
+def test_a_value_that_is_not_valid(run, arguments, message):
+    """Told before the first test runs."""
+    result = run(PAY.format(arguments=arguments))
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: *::test_pay: marker celeryflow_explore: {message}"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from celery import Celery
+from celery.app import backends
 
 from pytest_celeryflow import simulate
 from pytest_celeryflow.results import select
@@ -72,7 +73,26 @@ def test_an_unknown_name_is_refused() -> None:
     """The message lists the valid ones."""
     app = Celery("x", set_as_current=False)
     with (
-        pytest.raises(ValueError, match="'memory', 'redis', 'polling'"),
+        pytest.raises(ValueError, match=r"'memory', 'redis', 'rabbitmq', 'polling', None, nor a res"),
         simulate(app, backend="mongo"),
     ):
         raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("named", "url"), [("rabbitmq", "rpc://"), ("rpc://", "rpc://"), ("db+sqlite:///r.db", "db+sqlite:///r.db")]
+)
+def test_a_backend_that_needs_no_server_can_be_named(monkeypatch, tmp_path, named: str, url: str) -> None:
+    """It takes the place of the app's own, and is used as it is."""
+    monkeypatch.chdir(tmp_path)
+    app = Celery("x", set_as_current=False, broker="redis://nowhere", backend="redis://nowhere")
+
+    @app.task(name="x.one", shared=False)
+    def one() -> int:
+        return 1
+
+    with simulate(app, backend=named) as flow:
+        assert app.conf.result_backend == url
+        assert type(app.backend).__module__ == backends.by_url(url)[0].__module__
+        assert flow.run(one.s()).value == 1
+    assert app.conf.result_backend == "redis://nowhere"
