@@ -1,5 +1,8 @@
 """Tasks that tests define within themselves: each its own, though they have one name."""
 
+import sys
+from types import ModuleType
+
 import pytest
 from celery import Celery, shared_task
 
@@ -179,6 +182,20 @@ def test_what_a_module_defines_stays(pytester):
     )
     result = pytester.runpytest_inprocess(*BLOCKED, "-W", "error")
     result.assert_outcomes(passed=6)
+
+
+def test_lazy_objects_of_a_module_are_left_alone(monkeypatch):
+    """Such as Django's settings, which may not be configured at all."""
+
+    class Lazy:
+        @property
+        def __class__(self):
+            raise RuntimeError("not configured")
+
+    with local_tasks_forgotten():
+        module = ModuleType("lately")
+        module.settings = Lazy()
+        monkeypatch.setitem(sys.modules, "lately", module)
 
 
 def test_celery_keeps_its_own(app):
