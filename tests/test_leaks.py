@@ -66,6 +66,6 @@ def test_shared_tasks_of_a_test_stay_with_it(pytester, app):
     app.finalize()
     pytester.makeconftest("from tests.conftest import shared_tasks_forgotten")
     pytester.makepyfile(SHARES)
-    pytester.runpytest_inprocess("-p", "no:randomly").assert_outcomes(passed=1)
+    pytester.runpytest_inprocess("-p", "no:randomly", "-p", "no:asyncio").assert_outcomes(passed=1)
     assert "theirs" not in app.tasks
     assert "theirs" not in Celery(set_as_current=False).tasks
