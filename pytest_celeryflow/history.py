@@ -95,6 +95,15 @@ class Event:
     execution: int | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
 
+    def __eq__(self, other: object) -> bool:
+        """Whether JSON would tell them alike: a tuple as a list, an exception by its text."""
+        if not isinstance(other, Event):
+            return NotImplemented
+        return _event_to_plain(self) == _event_to_plain(other)
+
+    def __hash__(self) -> int:
+        return hash((self.number, self.at, self.kind, self.id))
+
     def canonical(self) -> str:
         """Text that is equal for two events that say the same, whatever their times and ids."""
         shown = {k: v for k, v in self.details.items() if k not in VOLATILE}
@@ -155,7 +164,8 @@ class Execution:
 class History(Sequence[Event]):
     """A sequence of events in the order in which they happened.
 
-    A slice of a history is a history; `digest` tells whether two say the same.
+    A slice of a history is a history. Two are equal whose JSON is, so that one equals what
+    comes back from JSON; `digest` tells whether two say the same.
 
     >>> history = History([Event(0, 0.0, "published", "shop.charge", "a", "charge#1")])
     >>> history[0].kind

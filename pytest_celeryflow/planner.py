@@ -278,7 +278,8 @@ class Faults:
 
     def _plan(self, fault: F) -> F:
         if self._mode.name not in fault.modes:
-            able = " and ".join(map(repr, fault.modes))
+            *most, last = map(repr, fault.modes)
+            able = f"{', '.join(most)} and {last}" if most else last
             raise UnsupportedFault(
                 f"mode {self._mode.name!r} cannot do {fault.name}: {fault.why}. "
                 f"The modes that can: {able}"

@@ -419,6 +419,11 @@ class Recorder(Books):
             opened = self._open.get(id, ())
             return any(i == id and n in opened for i, n in self._running.get(who, ()))
 
+    def is_unfinished(self, id: str) -> bool:  # noqa: A002
+        """Whether an execution of a task has begun and not ended."""
+        with self.lock:
+            return bool(self._open.get(id))
+
     def unfinished(self, worker: str) -> list[tuple[str, str]]:
         """Id and task of each execution in a worker that has not ended, oldest first."""
         with self.lock:

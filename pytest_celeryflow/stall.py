@@ -149,6 +149,8 @@ class _Story:
             return f"has {kinds[-1]} and its result was not kept"
         if "acked" in kinds and "received" not in kinds:
             return "was thrown away: no worker could read its message"
+        if kinds and kinds[-1] == "fault":
+            return f"was last seen when {self.events[id_][-1].details['reason']} struck"
         return f"was last {kinds[-1]}" if kinds else "was never published"
 
     def _running(self, id_: str) -> str:

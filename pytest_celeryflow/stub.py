@@ -26,6 +26,9 @@ class Stub:
     """What a task does instead of its body, call after call; the last step repeats.
 
     >>> flow.stub(charge).raises(ConnectionError()).then.returns("paid")  # doctest: +SKIP
+
+    A step is an outcome, and how long it takes: ``.after("5s").returns("paid")``, or
+    ``.returns("paid").after("5s")`` where ``.then`` or nothing follows.
     """
 
     def __init__(self, task: Any) -> None:
@@ -41,13 +44,20 @@ class Stub:
 
     @property
     def then(self) -> Stub:
-        """Reads well between two steps; changes nothing."""
+        """What follows is the next step."""
+        self._end_step()
         return self
 
     def after(self, delay: float | str | timedelta) -> Stub:
-        """Let the next step take this long first (seconds, or text such as ``"5s"``)."""
+        """Let the step take this long first (seconds, or text such as ``"5s"``)."""
         self._open.delay = seconds(delay, argument="delay")
         return self
+
+    def _end_step(self) -> None:
+        """A length of time that no outcome followed belongs to the outcome before it."""
+        if self._open.delay and self._steps:
+            self._steps[-1].delay = self._open.delay
+            self._open = Step()
 
     def returns(self, value: Any) -> Stub:
         """Let the next call return a value."""
@@ -82,6 +92,7 @@ class Stub:
 
     def called(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step:
         """Count a call; what is to be done at it."""
+        self._end_step()
         self.calls.append((args, kwargs))
         steps = self._steps or [self._open]
         return steps[min(len(self.calls), len(steps)) - 1]

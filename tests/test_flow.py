@@ -284,6 +284,30 @@ def test_stub_takes_time(app, add):
         assert flow.run(add.s(1, 2)).elapsed == 5
 
 
+@pytest.mark.parametrize(
+    "tell",
+    [
+        lambda stub: stub.after("5s").returns(1).then.returns(2),
+        lambda stub: stub.returns(1).after("5s").then.returns(2),
+        lambda stub: stub.returns(1).after("5s").then.after("0s").returns(2),
+    ],
+)
+def test_stub_takes_time_however_it_is_said(app, add, tell):
+    """Before the outcome, or after it and before `then`."""
+    with simulate(app) as flow:
+        tell(flow.stub(add))
+        runs = [flow.run(add.s(1, 2)) for _ in range(2)]
+    assert [(run.value, run.elapsed) for run in runs] == [(1, 5), (2, 0)]
+
+
+def test_stub_takes_time_in_the_end(app, add):
+    """Nothing follows: it is the last outcome that takes it."""
+    with simulate(app) as flow:
+        flow.stub(add).raises(OSError("down")).then.returns(1).after("5s")
+        runs = [flow.run(add.s(1, 2)) for _ in range(2)]
+    assert [run.elapsed for run in runs] == [0, 5]
+
+
 def test_stub_that_was_never_called_fails(app, add):
     """At the end of the context."""
     with (

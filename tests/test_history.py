@@ -1,5 +1,7 @@
 """Events, executions, histories: pure data."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -41,6 +43,22 @@ def test_what_json_cannot_carry_comes_back_as_text():
     back = History.from_json(history.to_json())
     assert back[0].details["error"] == Opaque("ValueError('no')")
     assert back.digest() == history.digest()
+
+
+def test_a_history_equals_what_comes_back_from_json(app):
+    """Though JSON has neither tuples nor exceptions."""
+
+    @app.task(name="shop.broken")
+    def broken(*args):
+        raise ValueError("no")
+
+    with simulate(app) as flow:
+        history = flow.run(broken.s(1, 2)).history
+    back = History.from_json(history.to_json())
+    assert back == history
+    assert set(back) == set(history)
+    assert back != history[:-1]
+    assert replace(history[0], details={"args": (1, 3)}) != history[0]
 
 
 def test_text_that_is_no_history_is_refused():

@@ -23,6 +23,7 @@ from celery.concurrency.base import apply_target
 from celery.concurrency.solo import TaskPool as CelerySolo
 from celery.concurrency.thread import ApplyResult
 from celery.concurrency.thread import TaskPool as CeleryThreads
+from celery.utils.threads import get_ident
 
 from pytest_celeryflow.borrow import as_workers_trace
 from pytest_celeryflow.recorder import Recorder
@@ -79,6 +80,11 @@ class _Counting:
             self.recorder.carry(id_)
             try:
                 apply_target(target, args, kwargs, *callbacks)
+            except Exception as exc:
+                if self.recorder.is_unfinished(id_):  # of one id, one runs at a time
+                    why = f"its outcome could not be stored: {type(exc).__name__}: {exc}"
+                    self.recorder.lost(args[0], id_, get_ident(), why)
+                raise
             finally:
                 self.recorder.carry(None)
                 _flags.in_task = outer_flag

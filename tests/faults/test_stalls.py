@@ -6,7 +6,7 @@ import pytest
 from celery import chord
 from celery.result import AsyncResult
 
-from pytest_celeryflow import CrashPoint, WorkflowStalled, simulate
+from pytest_celeryflow import CrashPoint, WorkflowStalled, run_worker, simulate
 from pytest_celeryflow.sim import world
 
 
@@ -207,6 +207,20 @@ def test_the_result_store_stays_away(shop):
         "ConnectionError: connection refused: backend.down()"),
         "the result store cannot be reached: backend.down()",
     ]
+
+
+@pytest.mark.filterwarnings("ignore:Exception raised outside body:RuntimeWarning")
+def test_the_result_store_stays_away_from_a_real_worker(shop):
+    """It is told at once there, too: nothing waits until the time is up."""
+    with run_worker(shop.app) as flow:
+        flow.faults.backend.down()
+        run = flow.run(shop.charge.s(1))
+    assert why(run) == [
+        ("the result of charge#1 will never come: it was lost: its outcome could not be stored: "
+        "ConnectionError: connection refused: backend.down()"),
+        "the result store cannot be reached: backend.down()",
+    ]
+    assert run[shop.charge].states == ["LOST"]
 
 
 def test_retries_without_end(shop, monkeypatch):

@@ -98,6 +98,15 @@ def test_redis_gives_back_after_the_visibility_timeout(url):
     assert [e.redelivered for e in run[t.late]] == [False, True]
 
 
+def test_a_message_that_a_worker_died_with_is_told_by_what_struck_it(url):
+    """Nothing had begun."""
+    with run_process(APP, broker=url, backend=url) as flow:
+        flow.faults.crash(t.late, at=CrashPoint.RECEIVED)
+        run = flow.run(t.late.s(1))
+    why = "the result of late#1 will never come: it was last seen when crash(late, at=RECEIVED) struck"
+    assert run.verdict.hung.splitlines()[0] == why
+
+
 def test_what_redis_keeps_for_an_hour_is_said_at_once(url):
     with run_process(APP, broker=url, backend=url) as flow:
         flow.faults.crash(t.late, at=CrashPoint.IN_BODY, kills="worker", restart_after=None)
