@@ -214,15 +214,16 @@ def test_priorities_order_what_waits(app) -> None:
 
 
 def test_a_rate_limit_spaces_executions(app) -> None:
-    """20 a second: the second begins a twentieth of a second after the first was let through.
+    """20 a second: the third begins a twentieth of a second after the second was let through.
 
-    That is when the worker received it; when its thread began is the system's affair.
+    That is when the worker received it, at the earliest; when its thread began is the system's
+    affair. Before kombu 5.6 the first two come together (`kombu/utils/limits.py:TokenBucket`).
     """
     app.tasks["shop.add"].rate_limit = "20/s"
     with run_worker(app) as flow:
-        _, second = flow.run(group(sig(app, "add", i, i) for i in range(2)))["add"]
+        *_, third = flow.run(group(sig(app, "add", i, i) for i in range(3)))["add"]
         received = flow.history.only("received")[0]
-    assert second.started_at - received.at >= 0.049
+    assert third.started_at - received.at >= 0.049
 
 
 # --- queues ---

@@ -3,12 +3,12 @@
 `rate_limit="2/s"` is kept by each worker for itself: three workers make six calls a second.
 Messages that must wait stay in the worker, which has taken them off the queue and lets others
 of that task wait behind them. For a limit across all workers, give the task a queue of its own
-with one worker.
+with one worker. Before kombu 5.6 the time for which a worker had nothing to do counts as waited
+(`kombu/utils/limits.py:TokenBucket`): the first two calls come together.
 """
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
 from celery import group
@@ -26,9 +26,9 @@ def geocoded(*addresses: str) -> Any:
     return group(geocode.s(address) for address in addresses)
 
 
-def _at_least_half_a_second_apart(run: Any) -> bool:
-    at = run[geocode].attempts_at
-    return all(later - earlier > 0.45 for earlier, later in pairwise(at))
+def _half_a_second_apart(run: Any) -> bool:
+    _, second, third = run[geocode].attempts_at
+    return bool(third - second > 0.45)
 
 
 WORKFLOWS = (
@@ -40,11 +40,11 @@ WORKFLOWS = (
         end=[5, 6, 5],
         executions={"geocode": 3},
         takes=1.0,
-        claims={"half a second passes between two calls": _at_least_half_a_second_apart},
+        claims={"half a second passes between the last two calls": _half_a_second_apart},
         differs={
             "eager": Differs(
                 "A rate limit is the worker's, and there is none.",
-                broken=("half a second passes between two calls",),
+                broken=("half a second passes between the last two calls",),
             )
         },
         places=("eager", "sim", "process"),
