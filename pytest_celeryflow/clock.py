@@ -231,7 +231,7 @@ class VirtualClock:
         target = moment(moment_, argument="moment")
         if target < self.now:
             raise ValueError(
-                f"moment={moment_!r} lies before the present, {self.now.isoformat()}: "
+                f"moment={target.isoformat()} lies before the present, {self.now.isoformat()}: "
                 "virtual time only moves forward"
             )
         self._until(_to_us(target))
@@ -251,10 +251,11 @@ class VirtualClock:
         if not callable(fn):
             raise ValueError(f"fn={fn!r} cannot be called")
         if isinstance(when, _datetime.datetime):
-            due = _to_us(moment(when, argument="when"))
+            target = moment(when, argument="when")
+            due = _to_us(target)
             if due < self.us:
                 raise ValueError(
-                    f"when={when!r} lies before the present, {self.now.isoformat()}"
+                    f"when={target.isoformat()} lies before the present, {self.now.isoformat()}"
                 )
         else:
             due = self.us + round(seconds(when, argument="when") * _SECOND)

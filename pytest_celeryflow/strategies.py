@@ -88,7 +88,7 @@ def fault_plans(
     Raises:
         ValueError: An argument is not valid; the message lists what is.
     """
-    names = tuple(_task_name(task) for task in tasks)
+    names = tuple(_task_name(task) for task in _listed(tasks))
     kinds = _some_of("faults", faults, FAULT_KINDS)
     _not_empty(tasks=names, faults=kinds)
     for point in points:
@@ -150,7 +150,7 @@ def canvases(
         ValueError: An argument is not valid, or no value is known for a parameter of a task;
             the message says what to give.
     """
-    known = {_task(task): None for task in tasks}
+    known = {_task(task): None for task in _listed(tasks)}
     _not_empty(tasks=known)
     given: Mapping[Any, Arguments] = tasks if isinstance(tasks, Mapping) else {}
     told = {_task(task): arguments for task, arguments in given.items()}
@@ -286,6 +286,13 @@ def _task(task: Any) -> Any:
     if not isinstance(task, Task):
         raise ValueError(f"tasks: {task!r} is not a task")
     return task
+
+
+def _listed(tasks: Any) -> list[Any]:
+    try:
+        return list(tasks)
+    except TypeError:
+        raise ValueError(f"tasks={tasks!r} must be a list of tasks") from None
 
 
 def _task_name(task: Any) -> str:

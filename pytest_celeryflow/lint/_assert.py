@@ -56,11 +56,13 @@ def entries(ignore: Iterable[str], argument: str = "ignore") -> list[tuple[str, 
         argument: What it was given as, for the error.
 
     Raises:
-        TypeError: It is one string.
+        TypeError: It is one string, or no list.
         ValueError: A code is unknown.
     """
     if isinstance(ignore, str):
         raise TypeError(f"{argument} is {ignore!r}; write {argument}=({ignore!r},)")
+    if not isinstance(ignore, Iterable):
+        raise TypeError(f"{argument} is {ignore!r}; it is a list of codes, such as ('CF104',)")
     parts = [str(each).partition("@") for each in ignore]
     check_codes([code for code, _, _ in parts], argument)
     return [(code, place) for code, _, place in parts]

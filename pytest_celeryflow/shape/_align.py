@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 
-from pytest_celeryflow.shape._match import Matching, expand, pair_up
+from pytest_celeryflow.shape._match import Matching, expand, items_asked_for, pair_up
 from pytest_celeryflow.shape._model import Shape
 from pytest_celeryflow.shape._text import full_text
 from pytest_celeryflow.shape._values_apart import Change, calls_apart, mappings_apart, values_apart
@@ -121,7 +121,7 @@ def _compared(pair: Pair, expected: Shape, actual: Shape, matching: Matching) ->
         )
     if not matching.same_call(expected, actual):
         pair.changes += calls_apart(expected, actual, path)
-        pair.changes += values_apart(list(expected.items), list(actual.items), f"{path}.items")
+        pair.changes += values_apart(*items_asked_for(expected, actual), f"{path}.items")
         if expected.size != actual.size:
             pair.changes.append(Change(f"{path}.size", str(expected.size), str(actual.size)))
     if not matching.same_options(expected, actual):

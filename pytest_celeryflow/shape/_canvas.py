@@ -74,9 +74,11 @@ def repeated(sig: Any, n: Any) -> Signature:
         A signature to be used in `expected` of `assert_shape`, in a group, header or chain.
 
     Raises:
-        TypeError: `n` is neither.
+        TypeError: `n` is neither, or `sig` is no signature.
         ValueError: `n` is negative.
     """
+    if sig is not ANY and not isinstance(sig, dict):
+        raise TypeError(f"sig is {sig!r}; it is a signature, such as task.s(ANY)")
     if n is not ANY and (isinstance(n, bool) or not isinstance(n, int)):
         raise TypeError(f"n is {n!r}; it is a number of times, or ANY")
     if n is not ANY and n < 0:

@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pytest_celeryflow.shape._model import Shape
-from pytest_celeryflow.shape._value import same, same_call
+from pytest_celeryflow.shape._value import cut_at_any_args, same, same_call
 
-__all__ = ["Matching", "expand", "pair_up", "value_matches"]
+__all__ = ["Matching", "expand", "items_asked_for", "pair_up", "value_matches"]
 
 
 def value_matches(expected: Any, actual: Any) -> bool:
@@ -55,6 +55,12 @@ def _predicate_holds(predicate: Callable[[Any], Any], actual: Any) -> bool:
         return False
 
 
+def items_asked_for(expected: Shape, actual: Shape) -> tuple[list[Any], list[Any]]:
+    """What two maps go over, up to where the pattern lets anything follow."""
+    cut = cut_at_any_args(expected.items)
+    return list(expected.items[:cut]), list(actual.items[:cut])
+
+
 def _maybe_empty_match(expected: Collection[Any], actual: Collection[Any]) -> bool:
     """Compare two tuples or mappings, fast where both are empty, as they mostly are."""
     if not expected and not actual:
@@ -81,7 +87,7 @@ class Matching:
             and same_call(
                 (expected.args, expected.kwargs), (actual.args, actual.kwargs), value_matches
             )
-            and _maybe_empty_match(expected.items, actual.items)
+            and _maybe_empty_match(*items_asked_for(expected, actual))
         )
 
     @staticmethod

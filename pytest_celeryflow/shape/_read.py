@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pytest_celeryflow.shape._matchers import ANY
+from pytest_celeryflow.shape._matchers import ANY, ANY_ARGS
 from pytest_celeryflow.shape._model import Kind, Shape
 from pytest_celeryflow.shape._unrolled import spliced, unrolled
 
@@ -202,10 +202,17 @@ def _map(kind: str, canvas: Mapping[str, Any], path: str) -> Shape:
         kind=kind,  # type: ignore[arg-type]
         name=inner.name,
         children=(inner,),
-        items=tuple(canvas["kwargs"]["it"]),
+        items=_items(canvas["kwargs"]["it"]),
         size=canvas["kwargs"].get("n"),
         **_own(canvas, path),
     )
+
+
+def _items(it: Any) -> tuple[Any, ...]:
+    """What a map goes over; `ANY` for it is `ANY_ARGS` in it."""
+    if getattr(it, "_regen__it", None) is ANY:  # `celery.utils.functional.regen` asks for no item
+        return (ANY_ARGS,)
+    return tuple(it)
 
 
 def _name(task: Any) -> str:

@@ -217,6 +217,8 @@ def test_a_list_goes_to_tasks_that_take_lists():
     ("call", "message"),
     [
         (lambda: canvases([]), "tasks is empty: name at least one"),
+        (lambda: canvases(add), "tasks=<@task: drawn.add of "),
+        (lambda: fault_plans(3), "tasks=3 must be a list of tasks"),
         (lambda: canvases([len]), "tasks: <built-in function len> is not a task"),
         (lambda: canvases([add], kinds=["chian"]), "kinds: 'chian' is not one of 'signature', 'imm"),
         (lambda: canvases([add], kinds="chain"), "kinds='chain' must be a list of some of"),

@@ -150,6 +150,7 @@ def test_unknown_codes_are_listed_with_the_valid_ones(shop):
         (lambda app: lint(group(), app="app"), "app is str, not a Celery app"),
         (lambda app: lint(app, app), "app is for a canvas"),
         (lambda app: assert_clean(group(), ignore="CF103"), r"ignore is 'CF103'; write ignore=\("),
+        (lambda app: assert_clean(group(), ignore=103), "ignore is 103; it is a list of codes, such"),
     ],
 )
 def test_bad_arguments_are_named(shop, call, message):

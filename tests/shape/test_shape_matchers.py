@@ -135,6 +135,33 @@ def test_any_order_of_something_else_is_refused() -> None:
         any_order(3)
 
 
+def test_what_a_map_goes_over_may_be_anything(t: SimpleNamespace) -> None:
+    """All of it, or what follows, or one item."""
+    two, pairs = t.resize.map([1, 2]), t.resize.starmap([(1, 2), (3, 4)])
+    assert fits(two, t.resize.map(ANY))
+    assert fits(pairs, t.resize.starmap(ANY))
+    assert fits(pairs, t.resize.starmap([(1, ANY), ANY_ARGS]))
+    assert fits(t.resize.chunks([(1, 2), (3, 4)], 1), t.resize.chunks(ANY, 1))
+    assert fits(two, "resize.map([ANY_ARGS])")
+    assert not fits(two, t.resize.starmap(ANY))
+    assert not fits(two, t.resize.map([3, ANY_ARGS]))
+    assert not fits(t.resize.chunks([(1, 2)], 1), t.resize.chunks(ANY, 2))
+
+
+def test_a_map_that_begins_otherwise(t: SimpleNamespace) -> None:
+    """What may be anything is not told as a difference."""
+    with pytest.raises(AssertionError) as differs:
+        assert_shape(t.resize.map([1, 2]), t.resize.map([3, ANY_ARGS]))
+    assert str(differs.value).splitlines()[0] == "map.items[0]: expected 3, got 1"
+
+
+def test_repeated_takes_a_signature(t: SimpleNamespace) -> None:
+    """Or `ANY`, which fits whatever is there."""
+    assert fits(group(t.fetch.s(), t.fetch.s() | t.audit.s()), group(repeated(ANY, 2)))
+    with pytest.raises(TypeError, match=r"sig is .*; it is a signature, such as task\.s\(ANY\)"):
+        repeated(t.resize, 2)
+
+
 def test_repeated_in_a_group_a_header_and_a_chain(t: SimpleNamespace) -> None:
     members = [t.resize.s(n) for n in range(4)]
     assert fits(group(members), group(repeated(t.resize.s(ANY), 4)))
