@@ -3,22 +3,8 @@
 from __future__ import annotations
 
 from celery import Celery
-from celery.signals import task_prerun
 
 app = Celery("soak", set_as_current=False)
-
-
-def runs_key(backend):
-    """The Redis hash of task ids and how often each was begun."""
-    return backend.get_key_for_task("soak-runs")
-
-
-@task_prerun.connect
-def count(task_id, task, **_):
-    """Count in Redis, where the process that counts may be killed."""
-    client = getattr(task.backend, "client", None)
-    if task.app is app and client is not None:
-        client.hincrby(runs_key(task.backend), task_id)
 
 
 @app.task(shared=False)

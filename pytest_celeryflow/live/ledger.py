@@ -57,6 +57,10 @@ class Ledger:
         self._waiting: dict[tuple[str, str], Stored] = {}
         self._out: dict[tuple[Hashable, Any], list[Stored]] = {}
         self._orphans: dict[tuple[str, str], Stored] = {}
+        #: Channel -> the delivery that it is about to settle, and how.
+        self._settling: dict[Hashable, tuple[Any, str]] = {}
+        #: Settled as far as is known, by a channel whose process was killed meanwhile.
+        self._doubtful: dict[tuple[str, str], Stored] = {}
         self._consumers: dict[str, list[Hashable]] = {}
         self._numbers = count(1)
 
@@ -211,18 +215,38 @@ class Ledger:
         return message
 
     def _again(self, mark: str, queue: str) -> Stored | None:
-        """One that is out already: its visibility timed out, and the server gave it back."""
-        for message in self.out():
-            if message.raw.get("mark") == mark and message.queue == queue:
-                twin = Stored(message.raw, queue, next(self._numbers), redelivered=True)
-                twin.told = message.told
-                self.watcher.reappeared(twin)
-                return twin
+        """One that is out already, whose visibility timed out; or that was not settled after all."""
+        known = [m for m in self.out() if m.raw.get("mark") == mark and m.queue == queue]
+        doubtful = self._doubtful.pop((mark, queue), None)
+        if doubtful is not None:
+            known.append(doubtful)
+        for message in known:
+            twin = Stored(message.raw, queue, next(self._numbers), redelivered=True)
+            twin.told = message.told
+            self.watcher.reappeared(twin)
+            return twin
         return None
+
+    @contextmanager
+    def settles(self, channel: Hashable, tag: Any, how: str) -> Iterator[None]:
+        """A delivery is acknowledged, or rejected for good, meanwhile."""
+        yield
+        self.settled(channel, tag, how)
+
+    def settling(self, channel: Hashable, tag: Any, how: str) -> None:
+        """A process that may be killed meanwhile is about to settle a delivery."""
+        with self.lock:
+            self._settling[channel] = tag, how
+
+    def not_settled(self, channel: Hashable) -> None:
+        """It could not."""
+        with self.lock:
+            self._settling.pop(channel, None)
 
     def settled(self, channel: Hashable, tag: Any, how: str) -> None:
         """A delivery was acknowledged, or rejected for good."""
         with self.lock:
+            self._settling.pop(channel, None)
             message = self._pop(channel, tag)
             if message is not None:
                 self.watcher.settled(message, how)
@@ -237,6 +261,7 @@ class Ledger:
     def gone(self, channel: Hashable) -> None:
         """A channel is closed: the server has what was unacknowledged."""
         with self.lock:
+            self._doubt(channel)
             for consumers in self._consumers.values():
                 while channel in consumers:
                     consumers.remove(channel)
@@ -269,11 +294,20 @@ class Ledger:
     def died(self, channel: Hashable) -> None:
         """A channel's process is gone, and the server does not know: it still counts as out."""
         with self.lock:
+            self._doubt(channel)
             for owner, tag in [key for key in self._out if key[0] == channel]:
                 for message in self._out.pop((owner, tag)):
                     message.orphaned = True
                     self._orphans[message.raw["mark"], message.queue] = message
             self.gone(channel)
+
+    def _doubt(self, channel: Hashable) -> None:
+        """Settle what a channel was about to settle when it ended; if it did not, it will show."""
+        tag, how = self._settling.pop(channel, (None, ""))
+        message = self._pop(channel, tag)
+        if message is not None:
+            self._doubtful[message.raw["mark"], message.queue] = message
+            self.watcher.settled(message, how)
 
     def orphans(self) -> list[Stored]:
         """What was out to somebody who is gone, and the server has not given back yet."""

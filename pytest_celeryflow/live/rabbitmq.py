@@ -112,18 +112,16 @@ class RabbitChannel(base.Channel):
         """Acknowledge."""
         if self._ledger.loses_ack(self, delivery_tag):
             return self.basic_reject(delivery_tag, True)
-        result = super().basic_ack(delivery_tag, *args, **kwargs)
-        self._ledger.settled(self, delivery_tag, "acked")
-        return result
+        with self._ledger.settles(self, delivery_tag, "acked"):
+            return super().basic_ack(delivery_tag, *args, **kwargs)
 
     def basic_reject(self, delivery_tag: int, requeue: bool, *args: Any, **kwargs: Any) -> Any:
         """Reject, or give back."""
-        if requeue:
-            self._ledger.returned(self, delivery_tag)
-        result = super().basic_reject(delivery_tag, requeue, *args, **kwargs)
         if not requeue:
-            self._ledger.settled(self, delivery_tag, "rejected")
-        return result
+            with self._ledger.settles(self, delivery_tag, "rejected"):
+                return super().basic_reject(delivery_tag, requeue, *args, **kwargs)
+        self._ledger.returned(self, delivery_tag)
+        return super().basic_reject(delivery_tag, requeue, *args, **kwargs)
 
     def collect(self) -> None:
         """It is closed."""

@@ -81,16 +81,17 @@ class ToldRedisChannel(base.Channel):
         if self._ledger.loses_ack(self, delivery_tag):
             self.basic_reject(delivery_tag, requeue=True)
             return
-        super().basic_ack(delivery_tag, multiple)
-        self._ledger.settled(self, delivery_tag, "acked")
+        with self._ledger.settles(self, delivery_tag, "acked"):
+            super().basic_ack(delivery_tag, multiple)
 
     def basic_reject(self, delivery_tag: str, requeue: bool = False) -> None:
         """Reject, or give back."""
-        if requeue:
-            self._ledger.returned(self, delivery_tag)
-        super().basic_reject(delivery_tag, requeue)
         if not requeue:
-            self._ledger.settled(self, delivery_tag, "rejected")
+            with self._ledger.settles(self, delivery_tag, "rejected"):
+                super().basic_reject(delivery_tag, requeue)
+            return
+        self._ledger.returned(self, delivery_tag)
+        super().basic_reject(delivery_tag, requeue)
 
     def exchange_declare(self, exchange: str | None = None, type: str = "direct", **kwargs: Any) -> Any:  # noqa: A002
         """Make an exchange."""

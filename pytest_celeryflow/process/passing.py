@@ -90,6 +90,17 @@ class TellingLedger(Ledger):
             marked = {MARK: headers[MARK]}
             self._tell("delivered", marked, queue, self._name_of(channel), tag, no_ack=no_ack)
 
+    @contextmanager
+    def settles(self, channel: Hashable, tag: Any, how: str) -> Iterator[None]:
+        """A delivery is settled meanwhile: told before too, for the process may be killed then."""
+        self._tell("settling", self._name_of(channel), tag, how)
+        try:
+            yield
+        except BaseException:
+            self._tell("not_settled", self._name_of(channel))
+            raise
+        self.settled(channel, tag, how)
+
     def settled(self, channel: Hashable, tag: Any, how: str) -> None:
         """A delivery was acknowledged, or rejected for good."""
         told = partial(self._tell, "settled", self._name_of(channel), tag, how)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 
 from celery import Celery
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
+from celery.worker.request import Request
 
 app = Celery("tests.process.app", set_as_current=False)
 app.conf.update(task_default_queue="celery")
@@ -95,6 +97,28 @@ def on_error(request, exc, traceback):
 @app.task(shared=False)
 def noted(*args):
     return "noted"
+
+
+class Doomed(Request):
+    """A request whose worker is killed when it has sent its acknowledgement, or just before."""
+
+    def acknowledge(self):
+        channel = self.message.channel
+        wire, name = (channel, "send_method") if hasattr(channel, "send_method") else (channel.qos, "ack")
+        send = getattr(wire, name)
+
+        def last(*args, **kwargs):
+            if "before" not in self.argsrepr:
+                send(*args, **kwargs)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        setattr(wire, name, last)
+        super().acknowledge()
+
+
+@app.task(shared=False, acks_late=True, bind=True, Request="tests.process.app:Doomed")
+def doomed(self, when):
+    return self.request.delivery_info["redelivered"]
 
 
 class Refused(Exception):

@@ -32,6 +32,34 @@ def test_the_broker_is_away_and_comes_back(url):
         assert flow.run(t.add.s(2, 2)).value == 4
 
 
+# --- acknowledgements ---
+
+
+@pytest.mark.parametrize("broker", ["redis", "rabbitmq"])
+def test_a_worker_that_dies_with_an_acknowledgement_has_acknowledged(broker):
+    """Nobody told that it arrived; it is not waited for."""
+    with run_process(APP, broker=place(broker), backend=place("redis")) as flow:
+        run = flow.run(t.doomed.s("after"))
+        assert (run.value, run.verdict.hung, flow.pending()) == (False, None, [])
+        assert flow.drain() == 0
+
+
+def test_an_acknowledgement_that_did_not_arrive_shows():
+    """The message comes back, and is counted again."""
+    with run_process(APP, broker=place("rabbitmq"), backend=place("redis")) as flow:
+        flow.run(t.doomed.s("before"))
+        assert flow._mode._until(lambda: flow.worker.state == "down", 10)
+        flow.worker.start()
+        assert flow._mode._until(lambda: len(flow.history.executions()) == 2, 10)
+        assert [e.redelivered for e in flow.history.executions()] == [False, True]
+        assert len(flow.history.only("redelivered")) == 1
+
+
+def place(name):
+    """The URL of a server."""
+    return services.rabbitmq_url() if name == "rabbitmq" else services.private_redis().url
+
+
 # --- crashes ---
 
 
