@@ -280,7 +280,7 @@ class Faults:
         if self._mode.name not in fault.modes:
             able = " and ".join(map(repr, fault.modes))
             raise UnsupportedFault(
-                f"mode {self._mode.name!r} cannot do {fault.name}: {fault.why}. "
+                f"mode {self._mode.name!r} cannot do {fault.name}: {fault.why_not(self._mode.name)}. "
                 f"The modes that can: {able}"
             )
         planned = self._stack.enter_context(ExitStack())
