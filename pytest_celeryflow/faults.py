@@ -112,8 +112,10 @@ class Fault:
     name: ClassVar[str]
     #: Modes that can bring it about.
     modes: ClassVar[tuple[str, ...]]
-    #: Why the other modes cannot.
+    #: Why the other modes cannot, ``eager`` aside.
     why: ClassVar[str] = "it takes a broker and a worker"
+    #: Why ``eager`` cannot.
+    why_eager: ClassVar[str] = why
 
     task: str | None = None
     times: int | None = 1
@@ -123,6 +125,11 @@ class Fault:
     seen: int = field(default=0, init=False)
     #: Set by whoever injects it.
     withdraw: Callable[[], None] = field(default=lambda: None, init=False, repr=False)
+
+    @classmethod
+    def why_not(cls, mode: str) -> str:
+        """Why a mode cannot bring it about."""
+        return cls.why_eager if mode == "eager" else cls.why
 
     def end(self) -> None:
         """It has lasted long enough: withdraw it."""
@@ -200,6 +207,7 @@ class Hang(Fault):
     name = "hang"
     modes = ("process", "sim")
     why = "a thread that hangs cannot be stopped"
+    why_eager = "a task is called in the test itself, which would hang with it"
 
 
 @dataclass(eq=False, kw_only=True)
@@ -209,6 +217,7 @@ class Crash(Fault):
     name = "crash"
     modes = ("process", "sim")
     why = "a thread cannot be killed"
+    why_eager = "a task is called in the test itself, which would be killed with it"
 
     at: CrashPoint
     victim: Victim

@@ -22,6 +22,10 @@ __all__ = ["Column", "Outcome", "Run", "TaskRuns", "Verdict", "short_name", "tas
 
 _T_co = TypeVar("_T_co", covariant=True)
 
+#: Tasks that Celery and its official pytest plugin bring along (`pytest_celery/vendors/worker/tasks.py`,
+#: shared with every app): never meant by a last part, nor worth a suggestion.
+_BROUGHT = ("celery.", "pytest_celery.")
+
 
 class Column(tuple[_T_co, ...]):
     """A tuple that equals a list of the same items, as one is written in a test.
@@ -61,13 +65,13 @@ def task_name(task: Any, known: Iterable[str]) -> str:
     if name in names:
         return name
     ending = sorted(n for n in names if n.rpartition(".")[2] == name or n.endswith("." + name))
-    if len(ending) > 1:  # tasks that Celery and its pytest plugin bring are not meant
-        ending = [n for n in ending if not n.startswith(("celery.", "pytest_celery."))] or ending
+    if len(ending) > 1:
+        ending = [n for n in ending if not n.startswith(_BROUGHT)] or ending
     if len(ending) == 1:
         return ending[0]
     if ending:
         raise ValueError(f"task {name!r} is not unique: it could be {', '.join(ending)}")
-    own = sorted(n for n in names if not n.startswith("celery."))
+    own = sorted(n for n in names if not n.startswith(_BROUGHT))
     parts = {n.rpartition(".")[2]: n for n in own} | {n: n for n in own}
     near = [parts[part] for part in difflib.get_close_matches(name, parts, n=3)]
     listed = ", ".join(dict.fromkeys(near)) or ", ".join(own[:12]) or "none at all"

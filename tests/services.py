@@ -31,11 +31,11 @@ def rabbitmq_url() -> str:
     return _reachable("RabbitMQ", url, 5672)
 
 
-def private_redis() -> PrivateRedis:
-    """A Redis of this process's own, which a test may interrupt."""
+def private_redis(name: str = "") -> PrivateRedis:
+    """A Redis of this process's own, which a test may interrupt; one for each name."""
     pytest.importorskip("redis")
     try:
-        return start_redis()
+        return start_redis(name)
     except ServiceMissing as exc:
         _missing(str(exc))
 

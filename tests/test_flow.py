@@ -476,3 +476,20 @@ def test_timeline_reads_well(app, add):
         "    add#1    ▸ started with ('u', '!')\n"
         "    add#1    ✓ returned 'u!'"
     )
+
+
+@pytest.mark.parametrize("context", [run_worker, simulate])
+def test_parents_in_a_chain(context, app, add):
+    """Each execution knows the one whose end published it, and the first of all."""
+    with context(app) as flow:
+        first, second = flow.run(add.s(1, 2) | add.s(3)).executions
+    assert (first.parent, second.parent) == (None, first.id)
+    assert (first.root, second.root) == (first.id, first.id)
+
+
+def test_parents_in_a_chain_are_not_known_eagerly(app, add):
+    """A row of the limitations: each is the first, as far as Celery tells."""
+    with run_eager(app) as flow:
+        first, second = flow.run(add.s(1, 2) | add.s(3)).executions
+    assert (first.parent, second.parent) == (None, None)
+    assert (first.root, second.root) == (first.id, second.id)

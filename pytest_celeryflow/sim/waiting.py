@@ -7,9 +7,10 @@ of them pass through ``wait_for_pending`` or ``iter_native`` (`celery/result.py`
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from pytest_celeryflow.injection.outages import laid_around
 from pytest_celeryflow.recorder import Recorder
 from pytest_celeryflow.sim.world import World
 
@@ -65,11 +66,23 @@ def watch_waits(
                     return
             yield item
 
-    backend.wait_for_pending, backend.iter_native = marked_wait, marked_iter
-    try:
-        yield
-    finally:
-        del backend.wait_for_pending, backend.iter_native
+    def connecting(call: Any, *args: Any, **kwargs: Any) -> Any:
+        """Each attempt to connect again counts, where a look for a result that is not there does not."""
+        outer, world.patient = world.patient, False
+        try:
+            return call(*args, **kwargs)
+        finally:
+            world.patient = outer
+
+    consumer = getattr(backend, "result_consumer", None)
+    with ExitStack() as stack:
+        if hasattr(consumer, "_ensure"):  # Redis's
+            stack.enter_context(laid_around(consumer, "_ensure", connecting))
+        backend.wait_for_pending, backend.iter_native = marked_wait, marked_iter
+        try:
+            yield
+        finally:
+            del backend.wait_for_pending, backend.iter_native
 
 
 def _nothing() -> None:

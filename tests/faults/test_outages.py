@@ -1,6 +1,7 @@
 """The broker or the result store away: in virtual time, and honestly in real time."""
 
 import threading
+import time
 
 import pytest
 from celery import chord
@@ -192,3 +193,70 @@ def test_an_outage_that_was_to_last_longer_leaves_no_timer(shop):
         flow.faults.broker.down(for_="1h", optional=True)
         flow.faults.backend.down(for_="1h", optional=True)
     assert set(threading.enumerate()) <= before
+
+
+def gives_up():
+    """What Celery raises that cannot reach its Redis; before 5.7 the connection's own error."""
+    from redis.exceptions import ConnectionError as NoConnection
+
+    return RuntimeError, NoConnection
+
+
+def test_what_could_be_waited_for_is_not_published_while_redis_is_away(redis_app):
+    """The publisher subscribes to the result first, tries for 19 seconds, and gives up."""
+
+    @redis_app.task(name="shop.add")
+    def add(x, y):
+        return x + y
+
+    with simulate(redis_app) as flow:
+        with flow.faults.backend.down(), pytest.raises(gives_up()):
+            add.delay(1, 2)
+        assert flow.clock.elapsed == 19
+        assert flow.pending() == []
+
+
+def test_what_nobody_waits_for_is_published_while_redis_is_away(redis_app):
+    """`ignore_result` needs no subscription."""
+
+    @redis_app.task(name="shop.add")
+    def add(x, y):
+        return x + y
+
+    with simulate(redis_app) as flow:
+        with flow.faults.backend.down(optional=True):
+            add.apply_async((1, 2), ignore_result=True)
+        assert len(flow.pending()) == 1
+
+
+def test_a_waiter_outlasts_a_short_outage_of_redis(redis_app):
+    """It subscribes anew, and looks the result up."""
+
+    @redis_app.task(name="shop.slow")
+    def slow():
+        time.sleep(60)
+        return "done"
+
+    with simulate(redis_app) as flow:
+        result = slow.delay()
+        flow.clock.at("10s", lambda: flow.faults.backend.down(for_="15s"))
+        assert result.get() == "done"
+        assert flow.clock.elapsed == 60
+
+
+def test_a_waiter_gives_up_in_a_long_outage_of_redis(redis_app):
+    """After the same 19 seconds, although the result comes in the end."""
+
+    @redis_app.task(name="shop.slow")
+    def slow():
+        time.sleep(60)
+        return "done"
+
+    with simulate(redis_app) as flow:
+        result = slow.delay()
+        flow.clock.at("10s", lambda: flow.faults.backend.down(for_="40s"))
+        with pytest.raises(gives_up()):
+            result.get()
+        assert flow.clock.elapsed == 29
+        flow.drain()
+        assert result.get() == "done"

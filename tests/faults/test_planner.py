@@ -54,6 +54,29 @@ def test_the_refusal_in_words(shop):
     )
 
 
+@pytest.mark.parametrize(
+    ("ask", "why"),
+    [
+        (
+            lambda flow, task: flow.faults.hang(task),
+            "hang: a task is called in the test itself, which would hang with it",
+        ),
+        (
+            lambda flow, task: flow.faults.crash(task, at=CrashPoint.IN_BODY),
+            "crash: a task is called in the test itself, which would be killed with it",
+        ),
+    ],
+    ids=["hang", "crash"],
+)
+def test_the_refusal_of_eager_in_words(shop, ask, why):
+    """It has neither a process nor a thread to speak of."""
+    with run_eager(shop.app) as flow, pytest.raises(UnsupportedFault) as refused:
+        ask(flow, shop.charge)
+    assert str(refused.value) == (
+        f"mode 'eager' cannot do {why}. The modes that can: 'process' and 'sim'"
+    )
+
+
 def test_a_fault_that_never_strikes_fails_the_test(shop):
     """It says what it waited for and what happened instead."""
     with pytest.raises(CeleryflowAssertionError) as failed, simulate(shop.app) as flow:

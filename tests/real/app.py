@@ -7,11 +7,13 @@ object. A task's name says how it is set up, its first argument what its body do
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import time
 
 from billiard.process import current_process
+from billiard.util import get_logger
 from celery import Celery, Task
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 from celery.signals import task_failure, task_retry, task_success
@@ -35,6 +37,28 @@ def note(what: str, request=None, **more) -> None:
         os.write(pipe, (json.dumps(line) + "\n").encode())
     finally:
         os.close(pipe)
+
+
+#: What a worker writes into its log -> the logger, and how it begins. A task's outcome does not
+#: hold it: the main process deals with several, and says no id.
+LOGGED = {
+    "gave up": (get_logger(), "Pool callback raised exception"),
+    "tried again": (logging.getLogger("celery.backends.base"), "Failed operation"),
+}
+
+
+class _Logged(logging.Handler):
+    def __init__(self, what: str, text: str) -> None:
+        super().__init__()
+        self._what, self._text = what, text
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if str(record.msg).startswith(self._text):
+            note(self._what)
+
+
+for _what, (_logger, _text) in LOGGED.items():
+    _logger.addHandler(_Logged(_what, _text))
 
 
 class Noted(Task):
@@ -103,6 +127,14 @@ def act(self, how="return", *args):
         return args[0] if args else None
     if how == "fail":
         raise ValueError("boom")
+    if how == "sleep, fail":
+        time.sleep(args[0])
+        raise ValueError("boom")
+    if how == "sleep, retry first":
+        if not request.retries:
+            time.sleep(args[0])
+            raise self.retry(countdown=1.5)
+        return "second time"
     if how == "retry":
         raise self.retry(countdown=0.05)
     if how == "retry with its error":
@@ -211,6 +243,14 @@ def errback(request, exc, traceback):
 def errback_published(task_id):
     """An errback of one argument: Celery publishes it, with the id of the failed task."""
     note("errback_published", id=task_id)
+
+
+@app.task(name="real.collect", shared=False, bind=True, base=Noted)
+def collect(self, values):
+    """The body of a chord: what its header gave it."""
+    redelivered = bool(self.request.delivery_info.get("redelivered"))
+    note("start", self.request, retries=self.request.retries, redelivered=redelivered)
+    return values
 
 
 @app.task(name="real.callback", shared=False)

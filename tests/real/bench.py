@@ -16,15 +16,19 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from celery import Celery, states
+from celery.result import denied_join_result
 
+from pytest_celeryflow.results.waited import deprecations_not_raised
 from pytest_celeryflow.services import Redis
 from pytest_celeryflow.services.worker import Worker
+from tests.real.cutting import StoreGate
 
 redis = pytest.importorskip("redis")
 
@@ -34,7 +38,7 @@ APP = "tests.real.app:app"
 PATIENCE = 15.0
 
 #: What differs from run to run in the text of an exception: a task's id, a pool's job.
-_VARYING = re.compile(r"\[[0-9a-f-]{36}\]|  ?Job: \d+\.")
+_VARYING = re.compile(r"\[[0-9a-f-]{36}\]|\b[0-9a-f]{8}-[0-9a-f-]{27}\b ?|  ?Job: \d+\.")
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,8 @@ class Outcome:
 
     Attributes:
         states: The states that were stored, in order, those of the same name again too.
-        result: Its result, or ``ExceptionType: text``; the state while there is neither.
+        result: Its result, or ``ExceptionType: text``, which of a ``ConnectionError`` is left out;
+            the state while there is neither.
         calls: Handlers, signals, errbacks and notes of the body in order; ``*`` marks those
             of the worker's main process, the others are those of a pool process.
         retries: ``request.retries`` of each execution.
@@ -65,36 +70,70 @@ class Outcome:
         return len(self.retries)
 
 
-class Bench:
-    """One name space of a private Redis, the tasks' app pointed at it, and its workers."""
+def told(meta: Mapping[str, Any]) -> Any:
+    """What a task's stored meta data say of its result; see `Outcome.result`."""
+    if meta["status"] not in states.READY_STATES:
+        return meta["status"]
+    value = meta["result"]
+    if isinstance(value, ConnectionError | redis.ConnectionError):
+        return type(value).__name__  # its text is the operating system's, or tells of the fault
+    if isinstance(value, BaseException):
+        return _VARYING.sub("", f"{type(value).__name__}: {value}")
+    return value
 
-    def __init__(self, server: Redis, directory: Path, config: Mapping[str, Any]) -> None:
+
+class Bench:
+    """One name space of a private Redis, the tasks' app pointed at it, and its workers.
+
+    Args:
+        server: The broker, and the result store unless there is another.
+        directory: For the journal.
+        config: Settings of app and workers.
+        store: A result store that fails by itself. The workers reach it through `gate`, the
+            bench without it, so that the bench sees results whatever the workers can reach.
+    """
+
+    def __init__(
+        self,
+        server: Redis,
+        directory: Path,
+        config: Mapping[str, Any],
+        store: Redis | None = None,
+    ) -> None:
         self.server = server
+        self.store = store or server
+        self.gate = StoreGate(self.store.url, partial(self._hear, what="cut"))
         self.prefix = f"celeryflow-{uuid4().hex}:"
         self.queue = "celery"
         options = dict(config.get("broker_transport_options", {}))
+        stored = dict(config.get("result_backend_transport_options", {}))
         self.config = {
             "broker_url": server.url,
-            "result_backend": server.url,
-            "result_backend_transport_options": {"global_keyprefix": self.prefix},
+            "result_backend": self.gate.url if store else server.url,
             "broker_connection_retry_on_startup": True,
             "task_track_started": True,
             **config,
             "broker_transport_options": {**options, "global_keyprefix": self.prefix},
+            "result_backend_transport_options": {**stored, "global_keyprefix": self.prefix},
         }
         # It publishes, and never waits: with a result store it would subscribe to each result.
         self.app = Celery("asking", set_as_current=False)
         self.app.conf.update({**self.config, "result_backend": None})
-        self._store = Celery("reading", set_as_current=False)
-        self._store.conf.update(self.config)
+        self.reader = Celery("reading", set_as_current=False)
+        self.reader.conf.update({**self.config, "result_backend": self.store.url})
+        # A canvas that is published adds up its results, and a result that is let go of unsubscribes.
+        for name in ("add_pending_result", "remove_pending_result"):
+            setattr(self.reader.backend, name, lambda result, **_: result)
         self.workers: list[Worker] = []
         self.news = threading.Condition()
         self.heard: list[dict[str, Any]] = []
+        self._said: dict[str, int] = {}
         self._journal = directory / f"journal-{uuid4().hex}"
         os.mkfifo(self._journal)
         self._reading = os.open(self._journal, os.O_RDWR)
         self._closing = False
         self.client = redis.Redis.from_url(server.url, socket_timeout=PATIENCE)
+        self._stored = redis.Redis.from_url(self.store.url, socket_timeout=PATIENCE)
         self._threads = [threading.Thread(target=self._read_journal, daemon=True)]
         self._threads[0].start()
         self.listen()
@@ -116,9 +155,12 @@ class Bench:
     def listen(self) -> None:
         """Hear what Redis has to tell; again, after it was away."""
         self.client.config_set("notify-keyspace-events", "KA")
-        pubsub = self.client.pubsub()
-        keyspace = f"__keyspace@0__:{self.prefix}"
-        pubsub.psubscribe(f"{self.prefix}*celery-task-meta-*", f"{keyspace}*")
+        self._hear_from(self.client, f"__keyspace@0__:{self.prefix}*")
+        self._hear_from(self._stored, f"{self.prefix}*celery-task-meta-*")
+
+    def _hear_from(self, client: Any, channels: str) -> None:
+        pubsub = client.pubsub()
+        pubsub.psubscribe(channels)
         listening = threading.Thread(target=self._listen, args=(pubsub,), daemon=True)
         self._threads.append(listening)
         listening.start()
@@ -163,6 +205,17 @@ class Bench:
         self.app.send_task(f"real.{task}", args, task_id=task_id, **options)
         return task_id
 
+    def signature(self, task: str, *args: Any, **options: Any) -> Any:
+        """One of the app's tasks in a canvas, with an id, and no arguments but these."""
+        options.setdefault("immutable", True)
+        options.setdefault("task_id", str(uuid4()))
+        return self.reader.signature(f"real.{task}", args, **options)
+
+    def publish(self, canvas: Any) -> None:
+        """Publish a canvas, without subscribing to its results."""
+        with denied_join_result(), deprecations_not_raised():
+            canvas.apply_async()
+
     def publish_raw(self, body: Any, **options: Any) -> None:
         """Publish a message that Celery did not make."""
         with self.app.connection_for_write() as connection, connection.Producer() as producer:
@@ -184,7 +237,7 @@ class Bench:
         return sum(message["headers"].get("id") == task_id for message, *_ in messages)
 
     def state(self, task_id: str) -> str:
-        return self._store.backend.get_task_meta(task_id, cache=False)["status"]
+        return self.reader.backend.get_task_meta(task_id, cache=False)["status"]
 
     def rest(self, task_id: str, timeout: float = PATIENCE) -> bool:
         """Wait until it has a final state and the broker nothing more of it."""
@@ -197,10 +250,8 @@ class Bench:
         with self.news:
             heard = [one for one in self.heard if one.get("id") == task_id]
         starts = [one for one in heard if one["what"] == "start"]
-        meta = self._store.backend.get_task_meta(task_id, cache=False)
-        value = meta["result"] if meta["status"] in states.READY_STATES else meta["status"]
-        if isinstance(value, BaseException):
-            value = _VARYING.sub("", f"{type(value).__name__}: {value}")
+        meta = self.reader.backend.get_task_meta(task_id, cache=False)
+        value = told(meta)
         return Outcome(
             states=" ".join(one["state"] for one in heard if one["what"] == "state"),
             result=value,
@@ -240,12 +291,32 @@ class Bench:
         worker.start()
         return worker
 
+    # --- the result store ---
+
+    def said(self, what: str, times: int = 1) -> None:
+        """Wait until a worker has logged, so often since it was asked last, what `LOGGED` names."""
+        before = self._said.get(what, 0)
+        count = partial(self._count, what)
+        assert self.wait(lambda: count() >= before + times), self.story()
+        self._said[what] = count()
+
+    def was_cut(self) -> None:
+        """Wait until the gate has done what it was told to do at a moment."""
+        assert self.wait(lambda: self.gate.cut), self.story()
+
+    def _count(self, what: str) -> int:
+        return sum(one["what"] == what for one in self.heard)
+
     def close(self) -> None:
         for worker in self.workers:
             worker.kill()
-        self.app.close()
-        self._store.close()
+        self.reader.backend.client.connection_pool.disconnect()
+        for app in (self.app, self.reader):
+            app.pool.force_close_all()  # `Celery.close` merely lets go of it
+            app.close()
         self._closing = True
         os.write(self._reading, b"\n")
         self._threads[0].join(PATIENCE)
+        self.gate.close()
         self.client.close()
+        self._stored.close()

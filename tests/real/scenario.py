@@ -22,6 +22,7 @@ class Scenario:
         before: The same where Celery 5.4 differs.
         config: Settings of app and worker.
         concurrency: Processes of the first worker's pool; ``0``: `run` starts the worker.
+        two_servers: The result store is a Redis of its own.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Scenario:
     before: Mapping[str, Outcome] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
     concurrency: int = 2
+    two_servers: bool = False
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ list can be run elsewhere and compared.
 from __future__ import annotations
 
 from tests.real.around import AROUND
+from tests.real.away import AWAY
 from tests.real.scenario import Scenario
 from tests.real.within import ENDINGS, LIMITS, LOSSES
 
 __all__ = ["SCENARIOS"]
 
-SCENARIOS: tuple[Scenario, ...] = (ENDINGS, LIMITS, LOSSES, *AROUND)
+SCENARIOS: tuple[Scenario, ...] = (ENDINGS, LIMITS, LOSSES, *AROUND, *AWAY)

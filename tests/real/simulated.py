@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from hashlib import sha1
 from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from celery import states
+from celery.result import denied_join_result
 
 from pytest_celeryflow import Flow, simulate
 from tests.real import app as tasks
-from tests.real.bench import Outcome
-
-#: What differs from run to run in the text of an exception, as `tests.real.bench` has it.
-_VARYING = re.compile(r"\[[0-9a-f-]{36}\]|  ?Job: \d+\.")
+from tests.real.bench import Bench, Outcome, told
+from tests.real.cutting import MOMENTS
 
 #: Virtual seconds that a scenario may take.
 PATIENCE = 15.0
@@ -36,6 +35,7 @@ class SimulatedBench:
         self.app = tasks.app
         self.server = SimpleNamespace(down=self._down, up=self._up)
         self._seen: set[str] = set()
+        self._said: dict[str, int] = {}
         self._outage: Any = None
         monkeypatch.setattr(tasks, "note", self._note)
         monkeypatch.setattr(tasks, "first_time", self._first_time)
@@ -52,12 +52,15 @@ class SimulatedBench:
             )
         )
         self._mode: Any = self.flow._mode
+        self.reader = tasks.app
         client = tasks.app.backend.client
+        self.gate = SimulatedGate(self.flow, client)
         publish = client.publish
 
         def heard(channel: Any, message: Any) -> int:
-            meta = json.loads(message)
-            self.heard.append({"what": "state", "id": meta["task_id"], "state": meta["status"]})
+            if b"celery-task-meta-" in channel:  # before 5.7 a chord's size is published, too
+                meta = json.loads(message)
+                self.heard.append({"what": "state", "id": meta["task_id"], "state": meta["status"]})
             return publish(channel, message)
 
         client.publish = heard
@@ -102,8 +105,11 @@ class SimulatedBench:
 
     def send(self, task: str, *args: Any, **options: Any) -> str:
         task_id = options.pop("task_id", None) or str(uuid4())
-        self.app.send_task(f"real.{task}", args, task_id=task_id, **options)
+        with denied_join_result():  # as `tests.real.bench.Bench`, which does not subscribe
+            self.app.send_task(f"real.{task}", args, task_id=task_id, **options)
         return task_id
+
+    signature, publish = Bench.signature, Bench.publish
 
     def publish_raw(self, body: Any, **options: Any) -> None:
         with self.app.producer_or_acquire() as producer:
@@ -120,7 +126,11 @@ class SimulatedBench:
         return sum(message.task_id == task_id for message in self._mode.broker.out())
 
     def state(self, task_id: str) -> str:
-        return self.app.backend.get_task_meta(task_id)["status"]
+        return self._meta(task_id)["status"]
+
+    def _meta(self, task_id: str) -> Any:
+        with self._mode.looking():
+            return self.app.backend.get_task_meta(task_id, cache=False)
 
     def rest(self, task_id: str, timeout: float = PATIENCE) -> bool:
         return self.wait(
@@ -130,10 +140,8 @@ class SimulatedBench:
     def outcome(self, task_id: str) -> Outcome:
         heard = [one for one in self.heard if one.get("id") == task_id]
         starts = [one for one in heard if one["what"] == "start"]
-        meta = self.app.backend.get_task_meta(task_id)
-        value = meta["result"] if meta["status"] in states.READY_STATES else meta["status"]
-        if isinstance(value, BaseException):
-            value = _VARYING.sub("", f"{type(value).__name__}: {value}")
+        meta = self._meta(task_id)
+        value = told(meta)
         return Outcome(
             states=" ".join(one["state"] for one in heard if one["what"] == "state"),
             result=value,
@@ -166,5 +174,84 @@ class SimulatedBench:
     def _up(self) -> None:
         self._outage.withdraw()
 
+    # --- the result store ---
+
+    said, was_cut, _count = Bench.said, Bench.was_cut, Bench._count
+
+    def story(self) -> str:
+        return self.flow.report()
+
     def close(self) -> None:
         self._stack.close()
+
+
+#: Moments for which a test has a fault of its own.
+_OPERATIONS = {"a result is looked up": "store_result", "a chord counts": "on_chord_part_return"}
+
+
+class SimulatedGate:
+    """What `tests.real.cutting.StoreGate` does, by the faults that a test has for it.
+
+    Where there is none for a moment, the commands of the in-process client tell that it has come.
+    """
+
+    def __init__(self, flow: Flow, client: Any) -> None:
+        self._flow, self._values = flow, client.values
+        self._faults: list[Any] = []
+        self._word, self._nth, self._for_good = b"", 0, False
+        pipeline, register_script = client.pipeline, client.register_script
+
+        def watched_pipeline(*args: Any) -> Any:
+            made = pipeline(*args)
+            execute = made.execute
+
+            def watched() -> Any:
+                names = (name.upper().replace("DELETE", "DEL") for name, *_ in made._commands)
+                self._pass("".join(f"\r\n{name}\r\n" for name in names))
+                return execute()
+
+            made.__dict__["execute"] = watched
+            return made
+
+        def watched_script(text: str) -> Any:
+            run = register_script(text)
+
+            def watched(**options: Any) -> Any:
+                self._pass(sha1(text.encode()).hexdigest())
+                return run(**options)
+
+            return watched
+
+        client.pipeline, client.register_script = watched_pipeline, watched_script
+
+    @property
+    def cut(self) -> bool:
+        return bool(self._faults) and bool(self._faults[-1].fired)
+
+    def shut(self) -> None:
+        self._faults.append(self._flow.faults.backend.down(optional=True))
+
+    def open(self) -> None:
+        self._faults[-1].withdraw()
+
+    def shut_before(self, moment: str, nth: int = 1) -> None:
+        self._word, self._nth, self._for_good = MOMENTS[moment], nth, True
+
+    def break_before(self, moment: str, nth: int = 1) -> None:
+        if moment in _OPERATIONS:
+            fault = self._flow.faults.backend.fail(_OPERATIONS[moment], nth=nth)
+            self._faults.append(fault)
+        else:
+            self._word, self._nth, self._for_good = MOMENTS[moment], nth, False
+
+    def _pass(self, command: str) -> None:
+        if not self._nth or self._word not in command.encode():
+            return
+        self._nth -= 1
+        if not self._nth:
+            self.shut()
+            try:
+                self._values.used()
+            finally:
+                if not self._for_good:
+                    self.open()

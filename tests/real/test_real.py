@@ -45,7 +45,8 @@ def observe(scenario: Scenario, server, directory: Path) -> dict[str, Outcome]:
     An execution too many is found because the broker holds nothing more of a task, or what it
     should hold, and the worker has finished whatever it had begun.
     """
-    with closing(Bench(server, directory, scenario.config)) as bench:
+    store = private_redis("store") if scenario.two_servers else None
+    with closing(Bench(server, directory, scenario.config, store)) as bench:
         if scenario.concurrency:
             bench.start(scenario.concurrency)
         ids = scenario.run(bench)

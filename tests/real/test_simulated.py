@@ -10,17 +10,17 @@ import celery
 import pytest
 
 pytest.importorskip("redis")
-from tests.real.around import AROUND
 from tests.real.bench import Outcome
 from tests.real.scenario import Scenario
+from tests.real.scenarios import SCENARIOS
 from tests.real.simulated import SimulatedBench
-from tests.real.within import ENDINGS, LIMITS, LOSSES
 
 VERSION = tuple(map(int, celery.__version__.split(".")[:2]))
 
 #: Scenarios in which the simulation differs from the real worker, and why.
 NOT_SIMULATED = {
     "outage with loss of data, idle": "the simulated broker and store keep what they have",
+    "store paused and stopped": "the simulated store refuses; one that does not answer is a slow one",
 }
 #: With kombu 5.7 and Celery 5.7 the real worker dies of a defect of theirs ("'NoneType' object
 #: has no attribute 'hostname'"); the simulated one does what all others do.
@@ -45,7 +45,7 @@ def bench(monkeypatch: Any, scenario: Scenario) -> Iterator[SimulatedBench]:
     ("scenario", "label"),
     [
         pytest.param(scenario, label, id=f"{scenario.name}-{label}")
-        for scenario in (ENDINGS, LIMITS, LOSSES, *AROUND)
+        for scenario in SCENARIOS
         if scenario.name not in NOT_SIMULATED
         for label in scenario.expected
     ],
