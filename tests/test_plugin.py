@@ -350,6 +350,36 @@ def test_stub_that_was_not_called_fails_the_test(run):
     result.stdout.fnmatch_lines(["the stub of *inc was never called*"])
 
 
+@pytest.mark.parametrize(
+    ("body", "outcome"),
+    [("pytest.skip('not today')", "skipped"), ("pytest.xfail('known')", "xfailed"), ("assert 0", "failed")],
+)
+def test_what_was_not_used_when_a_test_stopped_early_is_not_complained_of(run, body, outcome):
+    """It has one outcome, and no error of its teardown."""
+    result = run(
+        f"""
+    def test_it(celeryflow):
+        celeryflow.stub(inc).returns(5)
+        celeryflow.faults.fail(broken)
+        {body}
+    """
+    )
+    result.assert_outcomes(**{outcome: 1})
+
+
+def test_modes_of_a_flow_that_is_asked_for_too_late(run):
+    """Nothing is left to be parametrised."""
+    result = run(
+        """
+    @pytest.mark.celeryflow(modes=["eager", "sim"])
+    def test_it(request):
+        request.getfixturevalue("celeryflow")
+    """
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*UsageError: *::test_it: marker celeryflow(modes=…) runs a test once*"])
+
+
 def test_fault_that_never_struck_fails_the_test(run):
     """With what was expected, what happened instead, and what to do."""
     result = run(
