@@ -88,6 +88,7 @@ def pytest_addoption(
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker and check the options."""
+    _forget_unloaded()
     config.addinivalue_line("markers", _MARKER)
     mode = option(config, "mode")
     if mode is not None:
@@ -101,6 +102,17 @@ def pytest_configure(config: pytest.Config) -> None:
                 f"{', '.join(schemes)}"
             )
     seed(config)
+
+
+def _forget_unloaded() -> None:
+    """Let those public names be loaded anew whose modules are gone.
+
+    `pytester` takes out of `sys.modules` again what pytest within pytest had loaded, Celery too.
+    """
+    package = sys.modules["pytest_celeryflow"]
+    for name, home in package._HOME.items():
+        if name in vars(package) and f"{package.__name__}.{home}" not in sys.modules:
+            delattr(package, name)
 
 
 def option(config: pytest.Config, name: str) -> Any:

@@ -2,6 +2,7 @@
 
 import itertools
 import sys
+import textwrap
 
 import pytest
 from celery import _state
@@ -635,3 +636,26 @@ def test_an_app_that_cannot_be_imported_because_of_another_module(run, pytester)
             "E   celeryflow_app='proj_without_dep:app': 'proj_without_dep' cannot be imported: *",
         ]
     )
+
+
+@pytest.mark.slow
+def test_pytest_within_pytest_loads_celery_anew(pytester):
+    """`pytester` unloads after each what it had loaded: no class of the first is met in the second."""
+    inner = "def test_it(celeryflow):\n    assert celeryflow.run(inc.s(1)).value == 3\n"
+    pytester.makeconftest("pytest_plugins = ['pytester']")
+    pytester.makepyfile(
+        f"""
+    import pytest
+
+    @pytest.mark.parametrize("turn", [1, 2])
+    def test_outer(pytester, turn):
+        pytester.makepyfile({textwrap.dedent(TASKS) + inner!r})
+        result = pytester.runpytest_inprocess()
+        result.assert_outcomes(failed=1)
+        result.stdout.fnmatch_lines(["*what happened in mode sim*"])
+    """
+    )
+    others = ("randomly", "celery", "asyncio", "django", "xdist", "hypothesispytest")
+    blocked = [part for name in others for part in ("-p", f"no:{name}")]
+    result = pytester.runpytest_subprocess(*blocked)
+    result.assert_outcomes(passed=2)
