@@ -67,7 +67,8 @@ class KnownTasks:
         found = set()
         for name in set(sys.modules) - self._modules:
             for value in tuple(getattr(sys.modules.get(name), "__dict__", {}).values()):
-                if isinstance(value, Task) if type(value) is not Proxy else _is_task(value):
+                kind = type(value)  # `isinstance` would wake lazy objects of others
+                if issubclass(kind, Task) or (issubclass(kind, Proxy) and _is_task(value)):
                     found.add(_function(value))
         return found
 
