@@ -90,8 +90,8 @@ class RealClock:
 
     def _refuse(self, what: str) -> None:
         raise CeleryflowError(
-            f"clock.{what}() needs virtual time, and mode {self._mode!r} runs in real time; "
-            "the mode that can is 'sim'"
+            f"clock.{what}() needs virtual time, and mode {self._mode!r} runs in real time\n\n"
+            "Next: use mode 'sim'."
         )
 
 

@@ -10,18 +10,14 @@ from typing import Any
 
 from celery import Celery
 
+from pytest_celeryflow import hooks
 from pytest_celeryflow.arguments import SCHEMES, check_app, check_arguments, is_used_as_it_is
 from pytest_celeryflow.durations import seconds
 from pytest_celeryflow.flow import Flow
 from pytest_celeryflow.modes.protocol import Mode
 from pytest_celeryflow.services import ServiceMissing, find_rabbitmq, find_redis
 
-__all__ = ["opened", "recent", "run_eager", "run_process", "run_worker", "simulate"]
-
-#: The flow that was opened last, after those that were open when it was; for reports.
-recent: list[Flow] = []
-#: The flows that are open, oldest first.
-opened: list[Flow] = []
+__all__ = ["run_eager", "run_process", "run_worker", "simulate"]
 
 
 @contextmanager
@@ -277,9 +273,9 @@ def run_eager(
 @contextmanager
 def _flow(mode: Mode) -> Iterator[Flow]:
     with mode, Flow(mode).opened() as flow:
-        recent[:] = [*opened, flow]
-        opened.append(flow)
+        hooks.recent_flows[:] = [*hooks.open_flows, flow]
+        hooks.open_flows.append(flow)
         try:
             yield flow
         finally:
-            opened.remove(flow)
+            hooks.open_flows.remove(flow)

@@ -112,8 +112,9 @@ class Flow:
         workers: list[WorkerProcess] | None = getattr(self._mode, "worker_processes", None)
         if workers is None:
             raise CeleryflowError(
-                f"mode {self.mode!r} has no worker processes to stop or kill; mode 'process' has. "
-                "In mode 'sim', flow.faults.crash(task, at=…, kills='worker') kills a worker"
+                f"mode {self.mode!r} has no worker processes to stop or kill\n\n"
+                "Next: use mode 'process'; or, in mode 'sim', kill a worker by\n"
+                "      flow.faults.crash(task, at=…, kills='worker')."
             )
         return workers
 
@@ -396,8 +397,8 @@ class Flow:
     def _enqueued(self, task: Any, wanted: Mapping[str, Any]) -> Enqueued:
         if self.mode == "eager":
             raise CeleryflowError(
-                "mode 'eager' publishes nothing: Celery calls the task at once. Use "
-                "assert_ran, or mode 'sim' or 'worker'"
+                "mode 'eager' publishes nothing: Celery calls the task at once\n\n"
+                "Next: use assert_ran, or mode 'sim' or 'worker'."
             )
         return Enqueued.of(self._name(task), wanted)
 
@@ -475,8 +476,8 @@ class Flow:
         """Let an oracle choose from now on (`pytest_celeryflow.explore`)."""
         if self.mode != "sim":
             raise CeleryflowError(
-                f"mode {self.mode!r} cannot follow a schedule: what comes first is for the "
-                "machine to decide there. The mode that can is 'sim'"
+                f"mode {self.mode!r} cannot follow a schedule: the machine decides what comes first\n\n"
+                "Next: use mode 'sim'."
             )
         if self._explored:
             raise CeleryflowError(

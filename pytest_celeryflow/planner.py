@@ -281,7 +281,7 @@ class Faults:
             *most, last = map(repr, fault.modes)
             able = f"{', '.join(most)} and {last}" if most else last
             raise UnsupportedFault(
-                f"mode {self._mode.name!r} cannot do {fault.name}: {fault.why_not(self._mode.name)}. "
+                f"mode {self._mode.name!r} cannot do {fault.name}: {fault.why_not(self._mode.name)}\n\n"
                 f"The modes that can: {able}"
             )
         planned = self._stack.enter_context(ExitStack())

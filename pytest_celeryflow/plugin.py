@@ -19,6 +19,7 @@ import pytest
 
 import pytest_celeryflow.unrewritten  # noqa: F401 - first, for the sake of all others
 from pytest_celeryflow import (
+    hooks,
     plugin_compare,
     plugin_explore,
     plugin_html,
@@ -88,6 +89,7 @@ def pytest_addoption(
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker and check the options."""
+    _forget_unloaded()
     config.addinivalue_line("markers", _MARKER)
     mode = option(config, "mode")
     if mode is not None:
@@ -101,6 +103,17 @@ def pytest_configure(config: pytest.Config) -> None:
                 f"{', '.join(schemes)}"
             )
     seed(config)
+
+
+def _forget_unloaded() -> None:
+    """Let those public names be loaded anew whose modules are gone.
+
+    `pytester` takes out of `sys.modules` again what pytest within pytest had loaded, Celery too.
+    """
+    package = sys.modules["pytest_celeryflow"]
+    for name, home in package._HOME.items():
+        if name in vars(package) and f"{package.__name__}.{home}" not in sys.modules:
+            delattr(package, name)
 
 
 def option(config: pytest.Config, name: str) -> Any:
@@ -312,6 +325,11 @@ def celeryflow(request: pytest.FixtureRequest, celeryflow_app: Celery) -> Iterat
         return
     told = marked(request.node)
     mode = getattr(request, "param", None) or told.get("mode") or option(request.config, "mode")
+    if told.get("modes") is not None and not hasattr(request, "param"):
+        raise pytest.UsageError(
+            f"{request.node.nodeid}: marker celeryflow(modes=…) runs a test once in each when the "
+            "fixture `celeryflow` is an argument of it or of its fixtures; here it is asked for later"
+        )
     yield from opened(mode or "sim", celeryflow_app, request, told)
 
 
@@ -411,16 +429,9 @@ def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str]
     return difference.explain_eq(left, right)
 
 
-def _recent_flows() -> list[Flow]:
-    contexts = sys.modules.get("pytest_celeryflow.contexts")
-    return list(contexts.recent) if contexts is not None else []
-
-
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Forget the flows of the test before."""
-    contexts = sys.modules.get("pytest_celeryflow.contexts")
-    if contexts is not None:
-        contexts.recent.clear()
+    hooks.recent_flows.clear()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -440,6 +451,7 @@ def _know_tasks(item: pytest.Item) -> None:
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, Any, Any]:
     """Forget the tasks that the test and its fixtures defined within themselves."""
+    __tracebackhide__ = True
     try:
         return (yield)
     finally:
@@ -453,13 +465,17 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     """Let a stub or a fault that was never used fail the test itself, not its teardown."""
     _know_tasks(item)
     result = yield
-    contexts = sys.modules.get("pytest_celeryflow.contexts")
-    for flow in list(contexts.opened) if contexts is not None else ():
-        try:
-            flow.check()
-        except CeleryflowAssertionError as exc:
-            pytest.fail(str(exc), pytrace=False)
+    for said in filter(None, map(_complaint, hooks.open_flows)):
+        pytest.fail(said, pytrace=False)
     return result
+
+
+def _complaint(flow: Flow) -> str | None:
+    try:
+        flow.check()
+    except CeleryflowAssertionError as exc:
+        return str(exc)
+    return None
 
 
 def _says(report: pytest.TestReport, text: str) -> bool:
@@ -474,6 +490,9 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Add what happened to the report of a failure, once a test."""
     report = yield
+    if call.excinfo is not None:  # failed, skipped or expected to fail: nothing else is complained of
+        for flow in hooks.recent_flows:
+            flow.test_failed = True
     if report.failed and plugin_explore.is_explored(item):
         story = plugin_explore.section(item)
         if story is not None and report.when == "call":
@@ -482,10 +501,9 @@ def pytest_runtest_makereport(
     if report.failed and plugin_compare.is_compared(item):
         report.sections.extend(plugin_compare.sections(item) if report.when == "call" else ())
         return report
-    flows = _recent_flows() if report.failed else []
+    flows = list(hooks.recent_flows) if report.failed else []
     if flows:
         for flow in flows:
-            flow.test_failed = True
             flow_text = flow.report(report.longreprtext)
             if flow.mode == "sim" and seed(item.config):
                 flow_text += f"\n\nreproduce: {plugin_html.again(item)}"

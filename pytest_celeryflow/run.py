@@ -273,8 +273,8 @@ class Run:
 
         if self._executions and not self.history.only("published"):
             raise CeleryflowError(
-                "mode 'eager' publishes nothing, and a shape is made of what was published. "
-                "Use mode 'sim' or 'worker', or shape(canvas, as_sent=True)"
+                "mode 'eager' publishes nothing, and a shape is made of what was published\n\n"
+                "Next: use mode 'sim' or 'worker', or shape(canvas, as_sent=True)."
             )
         return ran(self.history)
 

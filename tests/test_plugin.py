@@ -2,6 +2,7 @@
 
 import itertools
 import sys
+import textwrap
 
 import pytest
 from celery import _state
@@ -350,6 +351,36 @@ def test_stub_that_was_not_called_fails_the_test(run):
     result.stdout.fnmatch_lines(["the stub of *inc was never called*"])
 
 
+@pytest.mark.parametrize(
+    ("body", "outcome"),
+    [("pytest.skip('not today')", "skipped"), ("pytest.xfail('known')", "xfailed"), ("assert 0", "failed")],
+)
+def test_what_was_not_used_when_a_test_stopped_early_is_not_complained_of(run, body, outcome):
+    """It has one outcome, and no error of its teardown."""
+    result = run(
+        f"""
+    def test_it(celeryflow):
+        celeryflow.stub(inc).returns(5)
+        celeryflow.faults.fail(broken)
+        {body}
+    """
+    )
+    result.assert_outcomes(**{outcome: 1})
+
+
+def test_modes_of_a_flow_that_is_asked_for_too_late(run):
+    """Nothing is left to be parametrised."""
+    result = run(
+        """
+    @pytest.mark.celeryflow(modes=["eager", "sim"])
+    def test_it(request):
+        request.getfixturevalue("celeryflow")
+    """
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*UsageError: *::test_it: marker celeryflow(modes=…) runs a test once*"])
+
+
 def test_fault_that_never_struck_fails_the_test(run):
     """With what was expected, what happened instead, and what to do."""
     result = run(
@@ -633,3 +664,26 @@ def test_an_app_that_cannot_be_imported_because_of_another_module(run, pytester)
             "E   celeryflow_app='proj_without_dep:app': 'proj_without_dep' cannot be imported: *",
         ]
     )
+
+
+@pytest.mark.slow
+def test_pytest_within_pytest_loads_celery_anew(pytester):
+    """`pytester` unloads after each what it had loaded: no class of the first is met in the second."""
+    inner = "def test_it(celeryflow):\n    assert celeryflow.run(inc.s(1)).value == 3\n"
+    pytester.makeconftest("pytest_plugins = ['pytester']")
+    pytester.makepyfile(
+        f"""
+    import pytest
+
+    @pytest.mark.parametrize("turn", [1, 2])
+    def test_outer(pytester, turn):
+        pytester.makepyfile({textwrap.dedent(TASKS) + inner!r})
+        result = pytester.runpytest_inprocess()
+        result.assert_outcomes(failed=1)
+        result.stdout.fnmatch_lines(["*what happened in mode sim*"])
+    """
+    )
+    others = ("randomly", "celery", "asyncio", "django", "xdist", "hypothesispytest")
+    blocked = [part for name in others for part in ("-p", f"no:{name}")]
+    result = pytester.runpytest_subprocess(*blocked)
+    result.assert_outcomes(passed=2)

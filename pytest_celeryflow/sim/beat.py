@@ -26,8 +26,8 @@ class Beat:
     def __init__(self, mode: Any) -> None:
         if mode.name != "sim":
             raise CeleryflowError(
-                f"beat needs virtual time, and mode {mode.name!r} runs in real time; the mode "
-                "that can is 'sim'"
+                f"beat needs virtual time, and mode {mode.name!r} runs in real time\n\n"
+                "Next: use mode 'sim'."
             )
         self._world = mode.world
         self._app = mode.app

@@ -168,8 +168,8 @@ class World:
         __tracebackhide__ = True
         if threading.get_ident() != self.thread:
             raise CeleryflowError(
-                "the simulation belongs to the thread that opened it; another thread cannot "
-                "wait for it. Use mode 'worker' for tests with threads of their own"
+                "the simulation belongs to the thread that opened it; no other can wait for it\n\n"
+                "Next: use mode 'worker' for tests with threads of their own."
             )
         if ready is None and deadline is not None and self.patient:
             deadline = self._next_look(deadline)
@@ -201,8 +201,8 @@ class World:
         self._idle_at = self.activity
         if self._idle_waits > MAX_IDLE_WAITS:
             raise WorkflowStalled(
-                f"the test keeps sleeping, {MAX_IDLE_WAITS:,} times by now, although nothing is "
-                "left to happen: what it waits for will never be so"
+                f"the test keeps sleeping, {MAX_IDLE_WAITS:,} times by now, and nothing can happen\n"
+                "What it waits for will never be so: nothing is left to run."
             )
 
     def _looked_in_vain(self) -> bool:

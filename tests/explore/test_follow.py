@@ -130,8 +130,8 @@ def test_a_mode_that_cannot_follow_a_schedule(shop, mode):
     with mode(shop.app) as flow, pytest.raises(CeleryflowError) as refused:
         flow.follow(Schedule())
     assert str(refused.value) == (
-        f"mode {flow.mode!r} cannot follow a schedule: what comes first is for the machine to "
-        "decide there. The mode that can is 'sim'"
+        f"mode {flow.mode!r} cannot follow a schedule: the machine decides what comes first\n\n"
+        "Next: use mode 'sim'."
     )
 
 

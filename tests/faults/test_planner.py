@@ -50,7 +50,7 @@ def test_the_refusal_in_words(shop):
     with run_worker(shop.app) as flow, pytest.raises(UnsupportedFault) as refused:
         flow.faults.crash(shop.charge, at=CrashPoint.IN_BODY)
     assert str(refused.value) == (
-        "mode 'worker' cannot do crash: a thread cannot be killed. The modes that can: 'process' and 'sim'"
+        "mode 'worker' cannot do crash: a thread cannot be killed\n\nThe modes that can: 'process' and 'sim'"
     )
 
 
@@ -73,7 +73,7 @@ def test_the_refusal_of_eager_in_words(shop, ask, why):
     with run_eager(shop.app) as flow, pytest.raises(UnsupportedFault) as refused:
         ask(flow, shop.charge)
     assert str(refused.value) == (
-        f"mode 'eager' cannot do {why}. The modes that can: 'process' and 'sim'"
+        f"mode 'eager' cannot do {why}\n\nThe modes that can: 'process' and 'sim'"
     )
 
 
