@@ -137,13 +137,13 @@ def canvases(
             a mapping: task -> strategies of its arguments, in order or by name:
             ``{charge: [st.integers(1)], notify: {"who": st.emails()}}``.
         kinds: What is drawn, some of ``"signature"``, ``"immutable"`` (``task.si()``), ``"link"``
-            (a callback), ``"chain"``, ``"group"``, ``"chord"``, ``"map"``, ``"starmap"``,
-            ``"chunks"``.
+            (a callback), ``"errback"``, ``"chain"``, ``"group"``, ``"chord"``, ``"map"``,
+            ``"starmap"``, ``"chunks"``.
         bodies: Tasks that can be given a list of results as their first argument; by default
             those whose first parameter is annotated as a list or another sequence. Others
             come after a group only as immutable signatures.
-        max_tasks: The most signatures in one workflow, callbacks included. One that maps counts
-            once.
+        max_tasks: The most signatures in one workflow, callbacks and errbacks included. One that
+            maps counts once.
         max_depth: How deep a canvas may lie in another.
 
     Raises:
@@ -159,7 +159,7 @@ def canvases(
         raise ValueError(f"bodies: {', '.join(t.name for t in strange)} is not one of tasks")
     chosen = _some_of("kinds", kinds, KINDS)
     _not_empty(kinds=chosen)
-    if not set(chosen) - {"link", "chain", "group", "chord"}:
+    if not set(chosen) - {"link", "errback", "chain", "group", "chord"}:
         chosen = ("signature", *chosen)  # of which the others are made
     _whole("max_tasks", max_tasks, least=1)
     _whole("max_depth", max_depth, least=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import signal
@@ -21,7 +22,7 @@ from pytest_celeryflow.services import (
     find_rabbitmq,
     find_redis,
     own_keys,
-    own_queue,
+    sweeper,
 )
 from tests import services
 
@@ -348,19 +349,86 @@ def test_a_test_leaves_nothing_in_a_shared_redis(server, client) -> None:
     client.delete("somebody else's")
 
 
+KILLED = """
+import os, signal
+from pytest_celeryflow import run_process, run_worker
+from pytest_celeryflow.live.ledger import Ledger
+from pytest_celeryflow.services import sweeper
+from tests.process.app import add, app, pair
+
+def test_it():
+    where = {"broker": os.environ["BROKER"], "backend": os.environ["BACKEND"]}
+    context = run_worker(app, **where) if os.environ["MODE"] == "worker" else run_process(app, **where)
+    with context as flow:
+        assert flow.run(add.s(1, 2)).value == 3
+        pair.delay(1)
+        pair.apply_async((1,), queue="other")
+        ((_, ledger),) = Ledger.open.items()
+        queues, exchanges = map(ledger.on_server, ledger.queues), map(ledger.on_server, ledger.exchanges)
+        print("MADE", sweeper._process.pid, ",".join(queues), ",".join(exchanges), flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
 @pytest.mark.slow
-def test_a_test_leaves_nothing_in_a_shared_rabbitmq(server) -> None:
-    """Its queue and exchanges are gone."""
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="only Linux tells of any process's end")
+@pytest.mark.parametrize("mode", ["worker", "process"])
+@pytest.mark.parametrize("broker", ["redis", "rabbitmq"])
+def test_a_killed_pytest_leaves_nothing_in_servers_of_others(pytester, server, client, mode, broker) -> None:
+    """Neither keys nor queues nor exchanges; those of others are still there."""
+    client.flushall()
+    client.set("somebody else's", 1)
+    url = server.url if broker == "redis" else services.rabbitmq_url()
+    environ = {"MODE": mode, "BROKER": url, "BACKEND": server.url}
+    path = pytester.makepyfile(KILLED)
+    command = [sys.executable, "-m", "pytest", "-s", "-p", "no:randomly", "-p", "no:cacheprovider"]
+    killed = subprocess.Popen(
+        [*command, path, "--rootdir", path.parent, "-c", os.devnull],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    with killed:
+        told = next(line for line in killed.stdout if "MADE" in line)
+        pid, queues, exchanges = told.partition("MADE ")[2].strip("\n").split(" ")
+        sweeping = os.pidfd_open(int(pid))
+        try:
+            assert select.select([sweeping], [], [], PATIENCE)[0] == [sweeping]
+        finally:
+            os.close(sweeping)
+    assert killed.returncode == -signal.SIGKILL
+    assert client.keys() == [b"somebody else's"]
+    client.delete("somebody else's")
+    if broker == "rabbitmq":
+        assert len(queues.split(",")) >= 3
+        is_gone(url, queues.split(","), exchanges.split(","))
+
+
+def is_gone(url, queues, exchanges) -> None:
+    """None of these is in a RabbitMQ."""
     from amqp.exceptions import NotFound
     from kombu import Connection
 
-    rabbitmq = find_rabbitmq(services.rabbitmq_url())
-    with own_keys(server) as keys, own_queue(rabbitmq) as settings:
-        assert ask({**keys, **settings, "broker_transport_options": {}}) == 5
-        queue = settings["task_default_queue"]
-    with Connection(rabbitmq.url) as connection:
-        with pytest.raises(NotFound):
-            connection.channel().queue_declare(queue, passive=True)
-        for exchange in (queue, f"{queue}.control.pidbox", f"{queue}.events"):
+    with Connection(url) as connection:
+        for queue in queues:
             with pytest.raises(NotFound):
-                connection.channel().exchange_declare(exchange, "direct", passive=True)
+                connection.channel().queue_declare(queue, passive=True)
+        for exchange in exchanges:
+            if not exchange.startswith("amq."):
+                with pytest.raises(NotFound):
+                    connection.channel().exchange_declare(exchange, "direct", passive=True)
+
+
+def test_what_is_removed_in_the_ordinary_way_is_not_swept(monkeypatch) -> None:
+    """And one server that is gone keeps nobody from sweeping the next."""
+    removed = []
+
+    def remove(url, name):
+        if url == "gone":
+            raise ConnectionError
+        removed.append((url, name))
+
+    monkeypatch.setitem(sweeper._REMOVALS, "keys", remove)
+    told = [("a", "u", "keys", "a"), ("b", "gone", "keys", "b"), ("c", "u", "keys", "c"), ("a",)]
+    sweeper.sweep(json.dumps(words) for words in told)
+    assert removed == [("u", "c")]

@@ -5,7 +5,8 @@ Celery's own canvas classes are called as a user would call them. Left out is wh
 accepts and does not carry out:
 
 * ``link`` on anything but a single task: a group gives it to its first member alone
-  (`celery/canvas.py:group.link`);
+  (`celery/canvas.py:group.link`); ``link_error`` likewise, for it is handed on to members and
+  bodies by rules that differ (`chain`, `chord`, `task_allow_error_cb_on_chord_header`);
 * ``chunks`` as it is within another canvas: it would be a task that returns a `GroupResult`.
   Its ``group()`` stands there instead;
 * a group or a header of one: within a chain Celery takes it for its one member, and what comes
@@ -30,6 +31,7 @@ KINDS = (
     "signature",
     "immutable",
     "link",
+    "errback",
     "chain",
     "group",
     "chord",
@@ -39,7 +41,7 @@ KINDS = (
 )
 
 #: How many signatures the smallest of a kind has, where it is not one.
-_LEAST = {"link": 2, "chain": 2, "group": 2, "chord": 3}
+_LEAST = {"link": 2, "errback": 2, "chain": 2, "group": 2, "chord": 3}
 
 _DEEP = ("chain", "group", "chord")
 _MAPS = ("map", "starmap", "chunks")
@@ -126,6 +128,7 @@ class Drawing:
             "signature": self._signature,
             "immutable": self._immutable,
             "link": self._link,
+            "errback": self._errback,
             "chain": self._chain,
             "group": self._group,
             "chord": self._chord,
@@ -147,7 +150,7 @@ class Drawing:
             for kind in self._bounds.kinds
             if self._left >= _LEAST.get(kind, 1)
             and (depth or kind not in _DEEP)
-            and (kind not in ("signature", "link") or self._following(given))
+            and (kind not in ("signature", "link", "errback") or self._following(given))
             and (kind != "link" or self._linkable(given))
             and (kind not in _MAPS or self._mapped(kind))
         ]
@@ -179,6 +182,12 @@ class Drawing:
         first = part.signature(self._dice, after=given is not NOTHING, immutable=False)
         first.link(self._signature(depth, part.takes.gives)[0])
         return first, part.takes.gives
+
+    def _errback(self, depth: int, given: Any) -> tuple[Signature, Any]:
+        """Immutable: what Celery gives to an errback depends on how many arguments it takes."""
+        made, gives = self._signature(depth, given)
+        made.link_error(self._immutable()[0])
+        return made, gives
 
     # --- one task, many times ---
 

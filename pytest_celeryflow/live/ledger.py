@@ -48,6 +48,8 @@ class Ledger:
         self.lock = threading.RLock()
         #: Called with the name of a queue that has a task message and nobody to consume it.
         self.unconsumed: Callable[[str], None] = _ignore
+        #: Called with ``"queue"`` or ``"exchange"`` and a name on the server, before it is made.
+        self.made: Callable[[str, str], None] = _ignore
         #: Names, without the prefix, of what was made on the server.
         self.queues: dict[str, None] = {}
         self.exchanges: dict[str, str] = {}
@@ -126,12 +128,17 @@ class Ledger:
     # --- what channels tell ---
 
     def queue_declared(self, queue: str) -> None:
-        """A queue is there."""
+        """A queue is about to be made."""
+        if queue not in self.queues:
+            self.made("queue", self.on_server(queue))
         self.queues[queue] = None
 
     def exchange_declared(self, exchange: str, kind: str) -> None:
-        """An exchange is there."""
+        """An exchange is about to be made."""
         if exchange:
+            name = self.on_server(exchange)
+            if exchange not in self.exchanges and name.startswith(self.prefix):
+                self.made("exchange", name)
             self.exchanges[exchange] = kind
 
     def bound(self, queue: str, exchange: str, key: str) -> None:
@@ -353,5 +360,5 @@ def _matches(kind: str, bound: str, key: str) -> bool:
     return re.fullmatch(pattern.replace(r"\..*", r"(\..*)?").replace(r".*\.", r"(.*\.)?"), key) is not None
 
 
-def _ignore(_: object) -> None:
-    """The default of `Ledger.unconsumed`."""
+def _ignore(*_: object) -> None:
+    """The default of what a ledger calls."""

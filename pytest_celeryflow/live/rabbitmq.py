@@ -2,10 +2,10 @@
 
 AMQP has neither a key prefix nor a way to make a virtual host; so every queue and exchange
 gets a prefix on its way to the server and loses it on the way back, the app's own queues
-included. A queue has ``x-expires`` besides, so that a server that lost sight of a killed test
-run forgets its queues after an hour. An exchange has no such thing; but it may be deleted with
-the last queue that is bound to it (``auto_delete``), and one more queue, that gets nothing,
-keeps it until then.
+included. What a killed test run has made is deleted by `services.sweeper`. A queue has
+``x-expires`` besides, so that a server that lost sight of a machine forgets its queues after an
+hour. An exchange has no such thing; but it may be deleted with the last queue that is bound to it
+(``auto_delete``), and one more queue, that gets nothing, keeps it until then.
 
 Relies on `kombu/transport/pyamqp.py` and `amqp.Channel` as of kombu 5.3 to 5.7.
 """
@@ -154,7 +154,8 @@ class RabbitChannel(base.Channel):
 
     def _keep(self, exchange: str) -> None:
         """Bind an exchange to a queue that gets nothing, so that it is there while that is."""
-        keeper = self._ledger.on_server(KEEPER)
+        keeper = self._name(KEEPER)
+        self._ledger.queue_declared(KEEPER)
         arguments = {"x-expires": _EXPIRES, "x-max-length": 0}
         super().queue_declare(keeper, auto_delete=False, arguments=arguments)
         # Headers exchanges look at the arguments, all others but fanout at the key.

@@ -12,7 +12,6 @@ from typing import Any
 from uuid import uuid4
 
 from celery.bootsteps import RUN
-from kombu import Connection
 
 from pytest_celeryflow.borrow import is_configured
 from pytest_celeryflow.controller import consume_too
@@ -32,7 +31,8 @@ from pytest_celeryflow.modes.worker import WorkerMode
 from pytest_celeryflow.replacing import real_monotonic
 from pytest_celeryflow.results.lent import backends_closed, catch_up
 from pytest_celeryflow.services import RabbitMQ, Redis, own_keys
-from pytest_celeryflow.services.reaching import PATIENCE
+from pytest_celeryflow.services.removing import remove_from_rabbitmq
+from pytest_celeryflow.services.sweeper import swept
 
 __all__ = ["RemoteMode"]
 
@@ -73,6 +73,7 @@ class RemoteMode(WorkerMode):
         settings = broker_settings(self.app, self._way_to(server, stack))
         options: dict[str, Any] = {}
         if isinstance(server, RabbitMQ):
+            ledger.made = stack.enter_context(swept(prefix, server.url))
             stack.callback(_remove, server.url, ledger)
             if not is_configured(self.app, "broker_heartbeat"):
                 settings["broker_heartbeat"] = 0  # a worker's blocking loop never sends one
@@ -208,13 +209,7 @@ class _None:
 
 
 def _remove(url: str, ledger: Ledger) -> None:
-    """Delete what was made; RabbitMQ does not mind what is gone already."""
-    from pytest_celeryflow.live.rabbitmq import KEEPER  # noqa: PLC0415 - when it is used
-
-    with Connection(url, connect_timeout=PATIENCE) as connection:
-        channel = connection.default_channel
-        for queue in (*ledger.queues, KEEPER):
-            channel.queue_delete(ledger.on_server(queue))
-        for exchange in ledger.exchanges:
-            if not exchange.startswith("amq."):
-                channel.exchange_delete(ledger.on_server(exchange))
+    """Delete what was made."""
+    exchanges = [name for name in ledger.exchanges if not name.startswith("amq.")]
+    there = ledger.on_server
+    remove_from_rabbitmq(url, map(there, ledger.queues), map(there, exchanges))

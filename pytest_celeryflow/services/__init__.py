@@ -1,6 +1,6 @@
 """Real services beside a test: find or start them, keep a test apart in them, stop them."""
 
-from pytest_celeryflow.services.isolation import own_keys, own_queue
+from pytest_celeryflow.services.isolation import own_keys
 from pytest_celeryflow.services.missing import ServiceMissing
 from pytest_celeryflow.services.rabbitmq import RabbitMQ, find_rabbitmq
 from pytest_celeryflow.services.redis import find_redis, start_redis
@@ -16,6 +16,5 @@ __all__ = [
     "find_rabbitmq",
     "find_redis",
     "own_keys",
-    "own_queue",
     "start_redis",
 ]

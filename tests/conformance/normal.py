@@ -13,8 +13,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from kombu.utils.functional import maybe_list
+
 from pytest_celeryflow import Execution, Flow, Run
 
+from . import tasks as t
 from .workflow import Hangs, Raises
 
 __all__ = ["Story", "Told", "differences", "promised", "tell"]
@@ -178,8 +181,8 @@ def promised(canvas: Any) -> list[tuple[str, str]]:
     """Pairs of tasks of which a canvas promises that the first has ended when the second begins.
 
     A chain promises it of its steps, a chord of its header and body. Tasks that stand at both
-    ends of such a promise, or in a group beside it, are left out: by name they cannot be told
-    apart.
+    ends of such a promise, in a group beside it, or that another calls, are left out: by name
+    they cannot be told apart.
     """
     pairs: set[tuple[str, str]] = set()
     total: Counter[str] = Counter()
@@ -212,6 +215,10 @@ def _walk(
         parts = [before, _walk(inside["body"], pairs, total, within)]
     else:
         total[canvas["task"]] += 1
+        if canvas["task"] == t.replaced_by_collect.name:
+            total[t.collect.name] += 1
+        for called in ("link", "link_error"):
+            total.update(each["task"] for each in maybe_list(canvas["options"].get(called)) or ())
         return [canvas["task"]]
     for index, before in enumerate(parts):
         for after in parts[index + 1 :]:

@@ -79,7 +79,8 @@ def signatures(canvas):
     [
         ("signature", "", "add(0, 0)"),
         ("immutable", ".si", "add.si(0, 0)"),
-        ("link", "link", "add(0, 0).link(add(0))"),
+        ("link", ".link(", "add(0, 0).link(add(0))"),
+        ("errback", "error", "add(0, 0).on_error(add.si(0, 0))"),
         ("chain", " | ", "add(0, 0) | add(0)"),
         ("group", "group(", "group(add(0, 0), add(0, 0))"),
         ("chord", "chord(", "chord([add(0, 0), add(0, 0)], total())"),
@@ -105,7 +106,7 @@ def test_every_kind_is_drawn_often():
     @given(canvases(TASKS))
     def draw(canvas):
         drawn = text(canvas)
-        for mark in ("link", " | ", "group(", "chord(", ".map(", ".starmap(", ".si("):
+        for mark in (".link(", ".on_error(", " | ", "group(", "chord(", ".map(", ".starmap(", ".si("):
             seen[mark] += mark in drawn
 
     draw()
@@ -156,7 +157,8 @@ def test_no_deeper_than_asked_for():
 def test_only_the_kinds_that_were_asked_for(kind):
     """What they are made of aside."""
     marks = {
-        "link": "link",
+        "link": ".link(",
+        "errback": ".on_error(",
         "chain": " | ",
         "group": "group(",
         "chord": "chord(",
