@@ -16,6 +16,7 @@ from typing import Any
 from celery import chain, chord, group
 from celery.backends.redis import RedisBackend
 
+from tests.real.around import SOON_AGAIN
 from tests.real.bench import Bench, Outcome
 from tests.real.scenario import Scenario
 
@@ -32,6 +33,7 @@ ALWAYS = {
 }
 THRICE = {**ALWAYS, "result_backend_max_retries": 3}
 TRACK = {"task_track_started": True}
+DEDUPLICATE = {"worker_deduplicate_successful_tasks": True}
 
 
 DONE = Outcome("SUCCESS", "slept", "on_success task_success")
@@ -123,6 +125,21 @@ def tracked(*, again: bool) -> Callable[[Bench], dict[str, str]]:
         noticed(bench, len(ids), again=again)
         rest(bench)
         return {**ids, **in_a_chain(bench, again=again)}
+
+    return run
+
+
+def redelivered(*, again: bool) -> Callable[[Bench], dict[str, str]]:
+    """A worker is lost; another one is given what it had while the store is away."""
+
+    def run(bench: Bench) -> dict[str, str]:
+        task_id = bench.send("late", "sleep first", 60)
+        bench.started(task_id)
+        bench.gate.shut()
+        bench.workers[0].kill()
+        bench.start(1)
+        noticed(bench, 1, again=again)
+        return {"redelivered": task_id}
 
     return run
 
@@ -238,6 +255,13 @@ RETRIED = Outcome(
 UNHEARD = Outcome("", "PENDING")
 #: Not even executed.
 UNTOUCHED = replace(UNHEARD, retries=(), redelivered=())
+AGAIN = Outcome(
+    "SUCCESS",
+    "second time",
+    "on_success task_success",
+    retries=(0, 0),
+    redelivered=(False, True),
+)
 #: The retry was published before it was to be stored.
 STILL_RETRIED = replace(RETRIED, states="SUCCESS", calls="on_success task_success")
 #: Stored, and then nothing: `Task.on_success` comes when the chord has counted.
@@ -402,6 +426,26 @@ AWAY = (
         TRACKED_STORED,
         {**ALWAYS, **TRACK},
         TRACKED_LOST,
+    ),
+    two(
+        "redelivered while the store is away",
+        redelivered(again=False),
+        {"redelivered": replace(UNHEARD, retries=(0, 0), redelivered=(False, True))},
+        {**NEVER, **SOON_AGAIN},
+    ),
+    # Nobody can say whether it was done before; and so it is not done.
+    two(
+        "redelivered while the store is away, deduplicated",
+        redelivered(again=False),
+        {"redelivered": UNHEARD},
+        {**NEVER, **SOON_AGAIN, **DEDUPLICATE},
+    ),
+    two(
+        "redelivered while the store is away, deduplicated, always retry",
+        redelivered(again=True),
+        {"redelivered": AGAIN},
+        {**ALWAYS, **SOON_AGAIN, **DEDUPLICATE},
+        {"redelivered": UNHEARD},
     ),
     two("store away in a canvas", canvases(again=False), CANVASES_LOST, NEVER),
     two(
