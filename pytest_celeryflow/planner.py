@@ -325,6 +325,10 @@ class BackendFaults:
     ) -> vocabulary.BackendDown:
         """Let the result store be unreachable from now on; what it holds is there afterwards.
 
+        In `sim` nobody can subscribe meanwhile to a result in Redis, as in production: `delay` and
+        `get` give up after 19 seconds, or as ``retry_policy`` of ``result_backend_transport_options``
+        says.
+
         Args:
             for_: How long: seconds, text such as ``"30s"``, or a ``timedelta``. ``None``:
                 until the block or the flow ends.

@@ -111,14 +111,57 @@ def test_a_crash_is_what_the_simulation_makes_of_it():
     assert real == simulated
 
 
-def test_redis_gives_back_after_the_visibility_timeout(url):
-    """What a killed worker had; the fault starts another."""
-    soon = {
+DEDUPLICATED = {"worker_deduplicate_successful_tasks": True}
+SOON_AGAIN = {
+    "broker_transport_options": {
         "visibility_timeout": 1,
         "unacked_restore_interval": 0.2,
         "unacked_restore_throttle": 1,
     }
-    config = {"broker_transport_options": soon}
+}
+
+
+@pytest.mark.parametrize(
+    ("task", "victim", "store", "config"),
+    [
+        ("late", "worker", "", SOON_AGAIN),
+        ("late", "worker", "store", SOON_AGAIN),
+        # What waits behind a lost process that nobody has noticed would come back each second.
+        ("late_lost", "process", "store", {}),
+    ],
+    ids=["worker, one server", "worker, two servers", "process, two servers"],
+)
+def test_deduplicated_crashes_are_what_the_simulation_makes_of_them(
+    url, task, victim, store, config
+):
+    """At every point, whether results are kept by the broker's server or by another one.
+
+    A task whose success is stored is not executed again. Whether what follows it is published twice
+    is a matter of the point alone: it is published before the result is stored.
+    """
+    kept = services.private_redis(store).url
+    points = [point for point in CrashPoint if victim in point.victims]
+    first = t.app.tasks[f"tests.process.app.{task}"]
+    config = {**config, **DEDUPLICATED}
+    real, simulated = {}, {}
+    with run_process(APP, broker=url, backend=kept, concurrency=1, config=config) as flow:
+        for point in points:
+            with flow.faults.crash(task, at=point, kills=victim):
+                real[point.name] = counted(flow.run(first.s(1) | t.noted.s()))
+    for point in points:
+        with simulate(t.app, broker="redis", backend="redis", concurrency=1, config=config) as flow:
+            flow.faults.crash(task, at=point, kills=victim)
+            simulated[point.name] = counted(flow.run(first.s(1) | t.noted.s()))
+    assert real == simulated
+    executed_twice = {name for name, (*_, twice, _hung) in real.items() if task in twice}
+    followed_twice = {name for name, (*_, twice, _hung) in real.items() if "noted" in twice}
+    assert executed_twice == set()
+    assert followed_twice == {"BEFORE_RESULT", "AFTER_CALLBACKS"}
+
+
+def test_redis_gives_back_after_the_visibility_timeout(url):
+    """What a killed worker had; the fault starts another."""
+    config = SOON_AGAIN
     with run_process(APP, broker=url, backend=url, config=config) as flow:
         flow.faults.crash(t.late, at=CrashPoint.IN_BODY, kills="worker")
         run = flow.run(t.late.s(1))

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import pytest
+import redis
 from celery import Celery, states
 from celery.result import denied_join_result
 
@@ -29,8 +29,6 @@ from pytest_celeryflow.results.waited import deprecations_not_raised
 from pytest_celeryflow.services import Redis
 from pytest_celeryflow.services.worker import Worker
 from tests.real.cutting import StoreGate
-
-redis = pytest.importorskip("redis")
 
 APP = "tests.real.app:app"
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from tests.real.around import AROUND
 from tests.real.away import AWAY
+from tests.real.away_in_canvases import AWAY_IN_CANVASES
 from tests.real.scenario import Scenario
 from tests.real.within import ENDINGS, LIMITS, LOSSES
 
 __all__ = ["SCENARIOS"]
 
-SCENARIOS: tuple[Scenario, ...] = (ENDINGS, LIMITS, LOSSES, *AROUND, *AWAY)
+SCENARIOS: tuple[Scenario, ...] = (ENDINGS, LIMITS, LOSSES, *AROUND, *AWAY, *AWAY_IN_CANVASES)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import celery
 import pytest
+
+pytest.importorskip("redis")
 from kombu.exceptions import OperationalError
 
 from pytest_celeryflow.errors import CeleryflowError
