@@ -67,6 +67,7 @@ class Flow:
         self._story: Callable[[], list[str]] = list
         self._beat: Beat | None = None
         self._broken: CeleryflowAssertionError | None = None
+        self._closed = False
         #: Set by whoever knows: then the end of the flow has nothing to add.
         self.test_failed = False
         self.app: Celery = mode.app
@@ -90,6 +91,7 @@ class Flow:
     @property
     def faults(self) -> Faults:
         """What can go wrong: ``flow.faults.crash(task, at=CrashPoint.IN_BODY)``."""
+        self._require_open("faults")
         if self._faults is None:
             self._faults = Faults(self._mode, self._name, self._stack)
         return self._faults
@@ -101,6 +103,7 @@ class Flow:
         Raises:
             CeleryflowError: The mode runs in real time.
         """
+        self._require_open("beat")
         from pytest_celeryflow.sim.beat import Beat  # noqa: PLC0415 - only when it is used
 
         if self._beat is None:
@@ -177,6 +180,7 @@ class Flow:
             kombu.exceptions.OperationalError: Publishing failed.
             kombu.exceptions.EncodeError: The serializer refuses an argument.
         """
+        self._require_open("run()")
         __tracebackhide__ = True
         mode, recorder = self._mode, self._mode.recorder
         signature = self._signature(canvas)
@@ -292,6 +296,7 @@ class Flow:
         Raises:
             WorkflowStalled: Something is left that can never run.
         """
+        self._require_open("drain()")
         __tracebackhide__ = True
         if limit is not None and limit < 1:
             raise ValueError(f"limit={limit!r} must be at least 1, or None for no limit")
@@ -326,6 +331,7 @@ class Flow:
             ValueError: No such task is registered, or an argument is not valid.
             kombu.exceptions.EncodeError: The serializer refuses an argument.
         """
+        self._require_open("perform()")
         __tracebackhide__ = True
         found = self.app.tasks[self._name(task)]
         if not isinstance(retries, int) or isinstance(retries, bool) or retries < 0:
@@ -356,6 +362,7 @@ class Flow:
 
         A stub that is never called fails the test.
         """
+        self._require_open("stub()")
         name = self._name(task)
         if name not in self._stubs:
             task = self.app.tasks[name]
@@ -449,6 +456,7 @@ class Flow:
                 ``None`` counts as true, so that it may consist of assertions.
             name: What to call it when it breaks.
         """
+        self._require_open("always()")
         if not _takes_nothing(predicate):
             raise ValueError(f"predicate={predicate!r} cannot be called without arguments")
         if not self._invariants:
@@ -498,6 +506,7 @@ class Flow:
             CeleryflowError: The flow follows a schedule already, or its mode cannot.
             UnsupportedFault: The mode cannot do one of the faults.
         """
+        self._require_open("follow()")
         for plan in plans:
             if not callable(getattr(plan, "lead", None)):
                 raise ValueError(
@@ -558,9 +567,23 @@ class Flow:
         """The flow's life: checks at the end what only the end can tell."""
         for heard in hooks.opened:
             heard(self)
-        with self._stack:
-            yield self
-            self.check()
+        try:
+            with self._stack:
+                yield self
+                self.check()
+        finally:
+            self._closed = True
+
+    def _require_open(self, what: str) -> None:
+        """A closed flow has given the app back: the app would use its own broker."""
+        if self._closed:
+            raise CeleryflowError(
+                f"flow.{what} needs an open flow, and this one is closed\n\n"
+                f"Expected: it is used within the context of mode {self.mode!r}\n"
+                "Instead:  that has ended, and the app is connected to its own broker again\n"
+                "Next:     move it into the with block; or, with the fixture, into the test or a fixture\n"
+                "          that is torn down before."
+            )
 
 
 def _state(result: Any) -> str:
