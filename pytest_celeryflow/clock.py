@@ -259,12 +259,12 @@ class VirtualClock:
                 )
         else:
             due = self.us + round(seconds(when, argument="when") * _SECOND)
-        if self._call_at is None:
+        if self._call_at is None or self._factory is None:
             raise CeleryflowError("this clock's simulation has ended")
         self._call_at(due, fn)
 
     def _until(self, us: int) -> None:
-        if self._pass is None:
+        if self._pass is None or self._factory is None:
             raise CeleryflowError("this clock's simulation has ended")
         self._pass(us)
 

@@ -58,6 +58,7 @@ class Flow:
         self._faults: Faults | None = None
         self._stubs: dict[str, Stub] = {}
         self._invariants = Invariants(mode.recorder)
+        self._closed = False
         self._verdicts: set[str] = set()
         self._explored = False
         self._story: Callable[[], list[str]] = list
@@ -85,6 +86,7 @@ class Flow:
     @property
     def faults(self) -> Faults:
         """What can go wrong: ``flow.faults.crash(task, at=CrashPoint.IN_BODY)``."""
+        self._require_open("faults")
         if self._faults is None:
             self._faults = Faults(self._mode, self._name, self._stack)
         return self._faults
@@ -96,6 +98,7 @@ class Flow:
         Raises:
             CeleryflowError: The mode runs in real time.
         """
+        self._require_open("beat")
         from pytest_celeryflow.sim.beat import Beat  # noqa: PLC0415 - only when it is used
 
         if self._beat is None:
@@ -173,6 +176,7 @@ class Flow:
             kombu.exceptions.EncodeError: The serializer refuses an argument.
         """
         __tracebackhide__ = True
+        self._require_open("run()")
         mode, recorder = self._mode, self._mode.recorder
         signature = self._signature(canvas)
         if timeout is not None:
@@ -278,6 +282,7 @@ class Flow:
             WorkflowStalled: Something is left that can never run.
         """
         __tracebackhide__ = True
+        self._require_open("drain()")
         if limit is not None and limit < 1:
             raise ValueError(f"limit={limit!r} must be at least 1, or None for no limit")
         before = self._mode.recorder.executions
@@ -312,6 +317,7 @@ class Flow:
             kombu.exceptions.EncodeError: The serializer refuses an argument.
         """
         __tracebackhide__ = True
+        self._require_open("perform()")
         found = self.app.tasks[self._name(task)]
         if not isinstance(retries, int) or isinstance(retries, bool) or retries < 0:
             raise ValueError(f"retries={retries!r} must be a whole number, 0 or more")
@@ -341,6 +347,7 @@ class Flow:
 
         A stub that is never called fails the test.
         """
+        self._require_open("stub()")
         name = self._name(task)
         if name not in self._stubs:
             task = self.app.tasks[name]
@@ -434,6 +441,7 @@ class Flow:
                 ``None`` counts as true, so that it may consist of assertions.
             name: What to call it when it breaks.
         """
+        self._require_open("always()")
         self._invariants.always(predicate, name)
 
     def sometimes(self, name: str, condition: Any) -> None:
@@ -459,6 +467,7 @@ class Flow:
             CeleryflowError: The flow follows a schedule already, or its mode cannot.
             UnsupportedFault: The mode cannot do one of the faults.
         """
+        self._require_open("follow()")
         for plan in plans:
             if not callable(getattr(plan, "lead", None)):
                 raise ValueError(
@@ -519,6 +528,21 @@ class Flow:
         """The flow's life: checks at the end what only the end can tell."""
         for heard in hooks.opened:
             heard(self)
-        with self._stack:
-            yield self
-            self.check()
+        try:
+            with self._stack:
+                yield self
+                self.check()
+        finally:
+            self._closed = True
+
+    def _require_open(self, what: str) -> None:
+        """A closed flow has given the app back: the app would use its own broker."""
+        __tracebackhide__ = True
+        if self._closed:
+            raise CeleryflowError(
+                f"flow.{what} needs an open flow, and this one is closed\n\n"
+                f"Expected: it is used within the context of mode {self.mode!r}\n"
+                "Instead:  that has ended, and the app is connected to its own broker again\n"
+                "Next:     move it into the with block; or, with the fixture, into the test or a fixture\n"
+                "          that is torn down before."
+            )

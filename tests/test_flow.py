@@ -493,3 +493,36 @@ def test_parents_in_a_chain_are_not_known_eagerly(app, add):
         first, second = flow.run(add.s(1, 2) | add.s(3)).executions
     assert (first.parent, second.parent) == (None, None)
     assert (first.root, second.root) == (first.id, second.id)
+
+
+@pytest.mark.parametrize("context", [simulate, run_worker, run_eager])
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda flow, add: flow.run(add.s(1, 2)),
+        lambda flow, add: flow.drain(),
+        lambda flow, add: flow.perform(add, 1, 2),
+        lambda flow, add: flow.stub(add),
+        lambda flow, add: flow.faults.fail(add),
+        lambda flow, add: flow.always(lambda: True),
+    ],
+)
+def test_a_closed_flow_is_of_the_past(app, add, context, use):
+    """The app is its user's again: nothing goes to their broker, nothing is put around their task."""
+    with context(app) as flow:
+        run = flow.run(add.s(1, 2))
+    with pytest.raises(CeleryflowError, match="needs an open flow, and this one is closed"):
+        use(flow, add)
+    assert run.value == 3
+    flow.assert_ran(add, times=1)
+
+
+def test_the_clock_of_a_closed_flow_stands_still(app):
+    """Nothing would move with it."""
+    with simulate(app) as flow:
+        flow.clock.advance("1h")
+    assert flow.clock.elapsed == 3600
+    with pytest.raises(CeleryflowError, match="this clock's simulation has ended"):
+        flow.clock.advance(1)
+    with pytest.raises(CeleryflowError, match="this clock's simulation has ended"):
+        flow.clock.at("1s", print)

@@ -250,6 +250,8 @@ class SimMode(Opening):
         self._late = None
         if timeout is None:
             self.world.drive(done)
+            if workflow.executions > limit:
+                raise self._no_rest()
             return
         deadline = self.clock.us + round(timeout * 1_000_000)
         self.world.drive_within(done, deadline)
@@ -271,12 +273,15 @@ class SimMode(Opening):
         finally:
             self.broker.only = None
         if self.recorder.executions >= bound and limit is None:
-            raise WorkflowStalled(
-                f"no rest after {MAX_EXECUTIONS:,} executions: something publishes or retries "
-                f"without end\n\n{self.stalled()}"
-            )
+            raise self._no_rest()
         if queue is None and limit is None and self.recorder.live > 0:
             raise WorkflowStalled(self.stalled())
+
+    def _no_rest(self) -> WorkflowStalled:
+        return WorkflowStalled(
+            f"no rest after {MAX_EXECUTIONS:,} executions: something publishes or retries without "
+            f"end\n\n{self.stalled()}"
+        )
 
     def perform(
         self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any], headers: Mapping[str, Any]

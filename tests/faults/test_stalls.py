@@ -234,6 +234,23 @@ def test_retries_without_end(shop, monkeypatch):
     ]
 
 
+def test_a_task_that_publishes_itself(shop, monkeypatch):
+    """Its first execution has a result; the workflow has no end, for `run` as for `drain`."""
+    monkeypatch.setattr("pytest_celeryflow.modes.sim.MAX_EXECUTIONS", 20)
+
+    @shop.app.task(name="shop.chatter")
+    def chatter():
+        chatter.delay()
+
+    said = "no rest after 20 executions: something publishes or retries without end"
+    with simulate(shop.app) as flow:
+        run = flow.run(chatter.s())
+        assert run.state == "SUCCESS"
+        assert run.verdict.hung.startswith(said)
+        with pytest.raises(WorkflowStalled, match=said):
+            flow.drain()
+
+
 def test_a_crash_loop(shop, monkeypatch):
     """A task that kills every process it runs in, and is requeued each time."""
     monkeypatch.setattr("pytest_celeryflow.recorder.MAX_ATTEMPTS", 20)
