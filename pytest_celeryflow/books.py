@@ -63,6 +63,10 @@ class Books:
         self._publishing: dict[Any, Workflow] = {}
         #: Thread or greenlet -> id of the task whose job it carries out, callbacks included.
         self._carrying: dict[Any, str] = {}
+        #: Task -> of how many tasks it is the last, each of which published the next.
+        self._generation: dict[str, int] = {}
+        #: The most of these, and the task that is the last of so many.
+        self.deepest = (0, "")
         self._unlockers: set[str] = set()
         self._unlocking = 0
         self._vain_unlocks = 0
@@ -163,6 +167,10 @@ class Books:
         running = publisher.request.id if publisher is not None else None
         # A tracer or a worker that deals with an outcome publishes too, with no task current.
         candidates = (running, self._carrying.get(get_ident()), parent, root)
+        before = next(filter(None, candidates), "")
+        generation = self._generation[id] = self._generation.get(before, 0) + 1
+        if generation > self.deepest[0]:
+            self.deepest = generation, id
         found = next((w for c in candidates if (w := self._workflow_of.get(c or ""))), None)
         found = found or self._publishing.get(get_ident())
         if found is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from typing import Any
@@ -54,6 +54,9 @@ _LATE = "It goes on when time passes: flow.drain(), flow.clock.advance(), or a l
 
 #: A workflow that has not come to rest after so many executions never will.
 MAX_EXECUTIONS = 100_000
+
+#: Nor one in which so many tasks in a row were each published by the one before.
+MAX_GENERATIONS = 20_000
 
 #: Seconds between two looks for messages whose visibility has timed out.
 _LOOK = 10.0
@@ -241,17 +244,17 @@ class SimMode(Opening):
 
     def settle(self, workflow: Workflow, timeout: float | None) -> None:
         """Work until a workflow is at rest, at most some virtual seconds."""
-        limit = workflow.executions + MAX_EXECUTIONS
+        restless = self._restless(MAX_EXECUTIONS)
 
         def done() -> bool:
-            endless = workflow.executions > limit or self.recorder.endless is not None
-            return workflow.live <= 0 or endless or self._spinning()
+            endless = self.recorder.endless is not None
+            return workflow.live <= 0 or endless or self._spinning() or bool(restless())
 
         self._late = None
         if timeout is None:
             self.world.drive(done)
-            if workflow.executions > limit:
-                raise self._no_rest()
+            if workflow.live > 0 and (why := restless()):
+                raise WorkflowStalled(why)
             return
         deadline = self.clock.us + round(timeout * 1_000_000)
         self.world.drive_within(done, deadline)
@@ -260,28 +263,45 @@ class SimMode(Opening):
 
     def drain(self, queue: str | None, limit: int | None) -> None:
         """Work until nothing is left."""
-        begun = self.recorder.executions
-        bound = begun + (limit if limit is not None else MAX_EXECUTIONS)
+        restless = self._restless(limit if limit is not None else MAX_EXECUTIONS)
 
         def done() -> bool:
             endless = self.recorder.endless is not None
-            return self.recorder.executions >= bound or endless or self._spinning()
+            return endless or self._spinning() or bool(restless())
 
         self.broker.only = queue
         try:
             self.world.drive(done)
         finally:
             self.broker.only = None
-        if self.recorder.executions >= bound and limit is None:
-            raise self._no_rest()
+        if limit is None and (why := restless()):
+            raise WorkflowStalled(why)
         if queue is None and limit is None and self.recorder.live > 0:
             raise WorkflowStalled(self.stalled())
 
-    def _no_rest(self) -> WorkflowStalled:
-        return WorkflowStalled(
-            f"no rest after {MAX_EXECUTIONS:,} executions: something publishes or retries without "
-            f"end\n\n{self.stalled()}"
-        )
+    def _restless(self, executions: int) -> Callable[[], str | None]:
+        """Tells, from now on, that there were so many executions or generations without rest."""
+        recorder = self.recorder
+        most = recorder.executions + executions
+        deepest = recorder.deepest[0] + MAX_GENERATIONS
+
+        def told() -> str | None:
+            if recorder.executions >= most:
+                waiting = ", ".join(message.label for message in self.messages()[:8])
+                return (
+                    f"no rest after {executions:,} executions: something publishes or retries "
+                    f"without end\n\nStill waiting: {waiting or 'nothing'}"
+                )
+            if recorder.deepest[0] > deepest:
+                label = recorder.label(recorder.deepest[1], None)
+                return (
+                    f"no rest after {MAX_GENERATIONS:,} tasks, each published by the one before\n\n"
+                    f"The last of them is {label}. Whatever it waits for, it publishes itself once "
+                    "more: give it an end"
+                )
+            return None
+
+        return told
 
     def perform(
         self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any], headers: Mapping[str, Any]

@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from celery import chord
+from celery import chord, group
 from celery.result import AsyncResult
 
 from pytest_celeryflow import CrashPoint, WorkflowStalled, run_worker, simulate
@@ -249,6 +249,25 @@ def test_a_task_that_publishes_itself(shop, monkeypatch):
         assert run.verdict.hung.startswith(said)
         with pytest.raises(WorkflowStalled, match=said):
             flow.drain()
+
+
+def test_a_task_that_publishes_itself_is_found_early(shop, monkeypatch):
+    """Tasks in a row count, not all there are: a wide chord is no loop."""
+    monkeypatch.setattr("pytest_celeryflow.modes.sim.MAX_GENERATIONS", 20)
+
+    @shop.app.task(name="shop.chatter")
+    def chatter(left):
+        if left:
+            chatter.delay(left - 1)
+
+    with simulate(shop.app) as flow:
+        assert flow.run(group(chatter.si(3) for _ in range(30))).verdict.ok
+        assert flow.run(chatter.si(19)).verdict.ok
+        assert flow.run(chatter.si(19)).verdict.ok
+        run = flow.run(chatter.si(100))
+    first, _, rest = run.verdict.hung.partition("\n\n")
+    assert first == "no rest after 20 tasks, each published by the one before"
+    assert rest.startswith("The last of them is chatter#")
 
 
 def test_a_crash_loop(shop, monkeypatch):
