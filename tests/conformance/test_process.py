@@ -14,7 +14,7 @@ from pytest_celeryflow import CeleryflowError
 from .modes import PROCESS
 from .normal import Told, tell
 from .test_conformance import BY_NAME, EVERY, check, comparable, same, simulated
-from .workflow import BEFORE_57, Workflow
+from .workflow import Workflow
 
 pytestmark = [
     pytest.mark.slow,
@@ -24,14 +24,6 @@ pytestmark = [
 
 #: Processes of a pool that has several.
 SEVERAL = 4
-
-
-#: Whose last event can be told otherwise, although it ends the same: what goes wrong after the body
-#: escapes from the tracer, and the worker's main process deals with it. Which of the two processes
-#: is heard first is the operating system's choice.
-ESCAPING = {"a result that cannot be stored", "a result that cannot be stored, in a chain"}
-if BEFORE_57:
-    ESCAPING |= {"SystemExit", "a hook that fails", "errback that fails"}
 
 
 def key(workflow: Workflow) -> tuple[int, str]:
@@ -76,7 +68,7 @@ def test_real_processes_and_the_simulation_agree(workflow: Workflow) -> None:
     assert PROCESS.twin is not None
     twin = simulated(PROCESS.twin, workflow.name)
     check(real, PROCESS, workflow)
-    if PROCESS.kind not in workflow.instead and workflow.name not in ESCAPING:
+    if PROCESS.kind not in workflow.instead:
         same(PROCESS, comparable(real), PROCESS.twin, comparable(twin))
 
 

@@ -110,6 +110,17 @@ def test_an_operation_of_the_result_store_fails_in_the_worker(flow):
     assert run.history.only("fault")[0].details["reason"] == "backend.fail(op='store_result')"
 
 
+def test_a_failing_store_strikes_whichever_step_stores_first(flow):
+    """Celery publishes the second step before it stores the first; one of the two fails."""
+    with flow.faults.backend.fail("store_result") as fault:
+        run = flow.run(chain(t.pair.s(1), t.noted.s()))
+    assert fault.fired == 1
+    states = run[t.pair].states, run[t.noted].states
+    assert states in ((("FAILURE",), ("SUCCESS",)), (("SUCCESS",), ("FAILURE",)))
+    assert run.state == states[1][0]
+
+
+
 def test_the_result_store_is_away_for_a_while(flow):
     """Celery does not try again what it reads before it stores, unless told to."""
     with flow.faults.backend.down(for_=30) as fault:
