@@ -457,6 +457,7 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, Any, Any]:
     finally:
         known = item.stash.get(_KNOWN, None)
         if known is not None:
+            del item.stash[_KNOWN]  # items stay until the session ends
             known.forget_others()
 
 

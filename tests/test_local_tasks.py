@@ -100,6 +100,28 @@ def test_under_pytest(pytester, text):
     assert result.ret == 0
 
 
+def test_what_was_known_before_a_test_is_not_kept(pytester):
+    """Items stay until the session ends, and there may be ten thousand of them."""
+    pytester.makeconftest(
+        """
+        import gc
+        from pytest_celeryflow.local_tasks import KnownTasks
+
+        def there():
+            gc.collect()
+            return sum(type(each) is KnownTasks for each in gc.get_objects())
+
+        before = there()  # that of the session around this one
+
+        def pytest_sessionfinish(session):
+            print("kept:", there() - before)
+        """
+    )
+    pytester.makepyfile(TWO_TESTS)
+    result = pytester.runpytest_inprocess("-s", *BLOCKED)
+    result.stdout.fnmatch_lines(["*kept: 0*"])
+
+
 def test_each_schedule_has_its_own(app):
     """What a schedule notes is not noted in the one before."""
 
