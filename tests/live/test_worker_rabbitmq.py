@@ -228,4 +228,5 @@ def test_only_the_loop_uses_the_connection_of_a_worker(app, url, monkeypatch) ->
         gate.opened.set()
         flow.drain()
     assert {name for name, _ in seen} == {"basic_ack", "basic_qos"}
-    assert {thread for _, thread in seen} == {"celeryflow-w1"}
+    # What is left to do when the loop has ended, the thread that stops the worker does.
+    assert not [thread for _, thread in seen if thread.startswith("celeryflow-task")]
