@@ -492,7 +492,7 @@ def test_parents_in_a_chain_are_not_known_eagerly(app, add):
     with run_eager(app) as flow:
         first, second = flow.run(add.s(1, 2) | add.s(3)).executions
     assert (first.parent, second.parent) == (None, None)
-    assert second.root != first.id  # its own, or before Celery 5.5 none
+    assert second.root != first.id  # its own id; none before Celery 5.6
 
 
 @pytest.mark.parametrize("context", [simulate, run_worker, run_eager])
