@@ -53,6 +53,17 @@ def redis_app():
 
 
 @pytest.fixture
+def sqlite_results(tmp_path_factory):
+    """A `result_backend` in a database, one for all tests.
+
+    Celery 5.4 makes its tables once a process, not once a database
+    (`celery/backends/database/__init__.py`: the default of `ResultSession`).
+    """
+    pytest.importorskip("sqlalchemy")
+    return f"db+sqlite:///{tmp_path_factory.getbasetemp()}/results.db"
+
+
+@pytest.fixture
 def add(app):
     """A task that adds two numbers."""
 

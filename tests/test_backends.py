@@ -9,16 +9,13 @@ from pytest_celeryflow.borrow import FreshApp
 
 
 @pytest.fixture(params=["rpc://", "cache+memory://", "file://", "db+sqlite://"])
-def backend_app(request, tmp_path, tmp_path_factory):
+def backend_app(request, tmp_path):
     """An app with a result backend of each kind, and a broker that does not exist."""
     url = request.param
     if url == "file://":
         url = f"file://{tmp_path}"
     if url == "db+sqlite://":
-        pytest.importorskip("sqlalchemy")
-        # One for all tests: Celery makes the tables once a process, not once a database
-        # (5.4, `celery/backends/database/__init__.py`: the default of `ResultSession`).
-        url = f"db+sqlite:///{tmp_path_factory.getbasetemp()}/results.db"
+        url = request.getfixturevalue("sqlite_results")
     with FreshApp("shop", broker="amqp://localhost:1", backend=url, set_as_current=False) as app:
 
         @app.task(name="shop.add")

@@ -161,10 +161,9 @@ def test_a_redis_client_raises_its_own_error(redis_app):
     assert fault.fired == 1
 
 
-def test_a_database_backend_can_be_away_too(app, tmp_path):
+def test_a_database_backend_can_be_away_too(app, sqlite_results):
     """A backend that is used as it is has its operations refused."""
-    pytest.importorskip("sqlalchemy")
-    app.conf.result_backend = f"db+sqlite:///{tmp_path}/results.db"
+    app.conf.result_backend = sqlite_results
 
     @app.task(name="shop.add")
     def add(x, y):
