@@ -12,6 +12,7 @@ import pytest_celeryflow.modes.eager
 import pytest_celeryflow.modes.sim
 import pytest_celeryflow.modes.worker  # noqa: F401
 from pytest_celeryflow.borrow import FreshApp
+from tests.databases import results_in
 
 pytest_plugins = ["pytester"]
 
@@ -53,14 +54,9 @@ def redis_app():
 
 
 @pytest.fixture
-def sqlite_results(tmp_path_factory):
-    """A `result_backend` in a database, one for all tests.
-
-    Celery 5.4 makes its tables once a process, not once a database
-    (`celery/backends/database/__init__.py`: the default of `ResultSession`).
-    """
-    pytest.importorskip("sqlalchemy")
-    return f"db+sqlite:///{tmp_path_factory.getbasetemp()}/results.db"
+def sqlite_results(tmp_path):
+    """A `result_backend` in a database of the test's own."""
+    return results_in(tmp_path)
 
 
 @pytest.fixture

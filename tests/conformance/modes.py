@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
-from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
@@ -18,6 +16,7 @@ import pytest
 from pytest_celeryflow import Flow, run_process, run_worker, simulate
 from pytest_celeryflow.faults import BrokerDown, Drop, Duplicate, Fault, Redeliver
 from tests import services
+from tests.databases import results_in
 
 from .tasks import app
 from .workflow import Workflow
@@ -88,15 +87,9 @@ def _simulated(broker: str, backend: str | None, workflow: Workflow) -> Iterator
 @contextmanager
 def _with_database(workflow: Workflow) -> Iterator[Flow]:
     """Celery's own database backend, used as it is."""
-    sqlalchemy = pytest.importorskip("sqlalchemy")
     before = app.conf.result_backend
     with TemporaryDirectory() as directory:
-        url = f"sqlite:///{Path(directory, 'results.db')}"
-        # Celery 5.4 makes its tables once a process (`SessionManager.prepared`).
-        engine = sqlalchemy.create_engine(url)
-        import_module("celery.backends.database.models").ResultModelBase.metadata.create_all(engine)
-        engine.dispose()
-        app.conf.result_backend = f"db+{url}"
+        app.conf.result_backend = results_in(directory)
         try:
             with _simulated("memory", None, workflow) as flow:
                 yield flow
