@@ -83,9 +83,9 @@ class _Strategies(dict[str, Any]):
     """How a worker deals with each task: made when the first message of it comes.
 
     Celery makes the table, and a tracer for each task, whenever the worker has connected
-    (`celery/worker/consumer/consumer.py:Consumer.update_strategies`). In a project of 300 tasks
-    that costs ten times as much as a whole test, and a task that the test defines afterwards
-    would be unknown. A tracer is made where it is first called for (`as_workers_trace`).
+    (`celery/worker/consumer/consumer.py:Consumer.update_strategies`). In a project of hundreds
+    that takes longer than the test itself (`benchmarks/figures/simulation.py`), and a task that the
+    test defines afterwards would be unknown. A tracer is made where it is first called for (`as_workers_trace`).
     """
 
     def __init__(self, consumer: Any) -> None:

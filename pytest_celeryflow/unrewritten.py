@@ -3,8 +3,8 @@
 pytest rewrites the asserts of all modules of a distribution that brings a plugin
 (`_pytest/config/__init__.py:Config._mark_plugins_for_rewrite`), and keeps what it compiled beside
 them. Where it may not, under ``PYTHONDONTWRITEBYTECODE`` or on a file system that is read-only, as in
-most containers, each session would parse and compile every module that it imports of this package:
-more than all else that a short session does with it. There is nothing to rewrite: what is asserted for
+most containers, each session would parse and compile every module that it imports of this package.
+There is nothing to rewrite: what is asserted for
 a user raises errors of its own. Only the reference workflows are tests, and stay marked.
 
 Relies on ``AssertionRewritingHook._must_rewrite`` (`_pytest/assertion/rewrite.py`, pytest 8.4 to 9.2),

@@ -432,3 +432,22 @@ def test_what_is_removed_in_the_ordinary_way_is_not_swept(monkeypatch) -> None:
     told = [("a", "u", "keys", "a"), ("b", "gone", "keys", "b"), ("c", "u", "keys", "c"), ("a",)]
     sweeper.sweep(json.dumps(words) for words in told)
     assert removed == [("u", "c")]
+
+
+FORKS = """
+import os
+from pytest_celeryflow.services.sweeper import swept
+with swept("nobody", "redis://localhost:1") as made:
+    made("keys", "nothing")
+    child = os.fork()
+if child:
+    os.waitpid(child, 0)
+"""
+
+
+@pytest.mark.slow
+def test_a_fork_lets_go_of_the_sweeper_in_silence() -> None:
+    """It closes its end once, and the process is its parent's."""
+    command = [sys.executable, "-X", "dev", "-W", "always::ResourceWarning", "-c", FORKS]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stderr == ""

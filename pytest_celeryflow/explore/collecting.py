@@ -16,7 +16,7 @@ from contextlib import contextmanager
 __all__ = ["collecting_between"]
 
 #: Objects made and not freed since the last collection: after a schedule that leaves more, the
-#: collector runs.
+#: collector runs. Fewer at a time are still in the processor's cache.
 _SOME = 10_000
 
 #: Within one schedule it runs all the same when there are so many, so that memory is bounded.

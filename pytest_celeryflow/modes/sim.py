@@ -263,6 +263,7 @@ class SimMode(Opening):
 
     def drain(self, queue: str | None, limit: int | None) -> None:
         """Work until nothing is left."""
+        begun = self.recorder.executions
         restless = self._restless(limit if limit is not None else MAX_EXECUTIONS)
 
         def done() -> bool:
@@ -274,7 +275,8 @@ class SimMode(Opening):
             self.world.drive(done)
         finally:
             self.broker.only = None
-        if limit is None and (why := restless()):
+        stopped = limit is not None and self.recorder.executions - begun >= limit  # as asked for
+        if not stopped and (why := restless()):
             raise WorkflowStalled(why)
         if queue is None and limit is None and self.recorder.live > 0:
             raise WorkflowStalled(self.stalled())

@@ -69,6 +69,7 @@ def _tell(*words: str) -> None:
         _process = subprocess.Popen(  # noqa: S603 - a program of ours, no shell
             [sys.executable, "-c", _SCRIPT, *path],
             stdin=subprocess.PIPE,
+            bufsize=0,  # no lock that a thread could hold while another forks
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,  # no signal to our group reaches it
@@ -77,7 +78,6 @@ def _tell(*words: str) -> None:
     assert _process.stdin is not None
     with suppress(BrokenPipeError):
         _process.stdin.write(json.dumps(words).encode() + b"\n")
-        _process.stdin.flush()
 
 
 def _end() -> None:
@@ -96,7 +96,8 @@ def _forked() -> None:
     global _process  # noqa: PLW0603 - one for the process
     if _process is not None:
         assert _process.stdin is not None
-        os.close(_process.stdin.fileno())
+        _process.stdin.close()
+        _process.returncode = 0  # it is no child of this process, and is not missed
         _process = None
     atexit.unregister(_end)
 
