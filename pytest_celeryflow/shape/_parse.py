@@ -69,6 +69,8 @@ def _shape(node: ast.expr) -> Shape:
     match node:
         case ast.BinOp(op=ast.BitOr()):
             return Shape(kind="chain", children=_steps(_operands(node)))
+        case ast.BinOp(op=ast.MatMult()):  # nothing but one step, several times
+            return Shape(kind="chain", children=_steps([node]))
         case ast.Name(id="ANY"):
             return Shape(kind="any")
         case ast.Name(id="ANY_TASK"):

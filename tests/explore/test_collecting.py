@@ -58,6 +58,7 @@ def test_the_collector_is_left_as_it_was():
 def test_a_collector_that_is_switched_off_stays_so(collections):
     """Whoever did it had a reason."""
     gc.disable()
+    collections.clear()
     try:
         with collecting_between() as collect:
             kept = [[] for _ in range(150_000)]

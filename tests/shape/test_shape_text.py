@@ -167,3 +167,11 @@ def test_what_is_not_text_of_a_shape_is_refused_in_words(text: str, why: str) ->
 def test_nothing_is_evaluated() -> None:
     with pytest.raises(ValueError, match=r"is not a step|does not name a task"):
         Shape.parse("(lambda: 1)()")
+
+
+def test_a_chain_of_one_step_several_times_is_read_back() -> None:
+    """All of its text is one repeated step."""
+    step = Shape.parse("fetch()")
+    chain = Shape(kind="chain", children=(step, step, step))
+    assert str(chain) == "fetch() × 3"
+    assert Shape.parse(str(chain)) == chain
